@@ -1,0 +1,143 @@
+"""Every ceiling and time-out of a service in one table: the same names in ``serve()``, with ``-o`` and in YAML.
+
+Sizes are bytes, times are seconds, rates are per second; None switches a limit off where that is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+__all__ = ["Limits"]
+
+_LATER = {
+    "h2_": "HTTP/2",
+    "ws_": "WebSocket",
+    "handshake_timeout": "TLS",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a service tolerates from its peers, and how much it holds for them."""
+
+    first_byte_timeout: float = 10.0
+    """Until the first byte of a new connection, then it is closed without a word."""
+    head_timeout: float = 10.0
+    """For a whole head, from its first byte, however often bytes arrive; then 408 (slowloris)."""
+    keepalive_timeout: float = 60.0
+    """Between two requests of one connection."""
+    body_idle_timeout: float = 30.0
+    """Between two pieces of a request body, while we read; then 408."""
+    min_body_rate: float | None = 500.0
+    """Least mean rate of a request body after its first 10 s (R-U-Dead-Yet)."""
+    write_idle_timeout: float = 30.0
+    """Without progress of a peer that has output waiting (slow read)."""
+    min_send_rate: float | None = None
+    """Least rate at which a peer takes output; replaces write_idle_timeout when set."""
+    linger_timeout: float = 1.0
+    """For reading on what a client still sends after its answer is complete."""
+    linger_bytes: int = 65_536
+    """How much of it is read and thrown away."""
+
+    max_head: int = 65_536
+    """A whole head; past it 431. hyper and Envoy stop at 60 to 64 KiB as well."""
+    max_fields: int = 128
+    """Lines in a head; past it 431."""
+    max_line: int = 16_384
+    """One line of a head; past it 414 or 431."""
+    max_trailers: int = 8_192
+    """A whole trailer section."""
+    max_trailer_fields: int = 32
+    """Lines in a trailer section."""
+    max_chunk_overhead: int = 16_384
+    """Chunk framing beyond the body bytes themselves, over one body (CVE-2023-39326)."""
+    max_body: int | None = None
+    """A request body; past it 413."""
+    max_buffered_body: int = 16_777_216
+    """A request body that is collected in memory for a handler; past it 413."""
+    high_water: int = 65_536
+    """Bytes queued per direction before the sender is told to wait."""
+    replay_buffer: int = 65_536
+    """Request body kept for another attempt; a longer one cannot be retried once sent."""
+    max_informational: int = 16
+    """1xx heads before one response; past it 502."""
+    keepalive_request_limit: int | None = None
+    """Requests on one connection."""
+
+    max_connections: int | None = None
+    """Accepted connections open at once; more wait in the backlog."""
+    accept_rate: float | None = None
+    """Accepted connections per second."""
+
+    connection_timeout: float = 5.0
+    """For one connect to an upstream."""
+    total_connection_timeout: float = 10.0
+    """For everything until an upstream connection is usable."""
+    upstream_keepalive_pool_size: int = 128
+    """Idle upstream connections kept, over all peers."""
+    max_per_peer: int | None = None
+    """Upstream connections to one peer, busy and idle."""
+    pool_wait_timeout: float = 5.0
+    """For a free connection, where max_per_peer holds a request back."""
+    read_timeout: float = 60.0
+    """Between two reads from an upstream that owes us something."""
+    write_timeout: float = 60.0
+    """Without progress of an upstream that has output waiting."""
+    idle_timeout: float = 60.0
+    """An unused upstream connection is kept this long."""
+    max_retries: int = 16
+    """Attempts for one request, the first included."""
+    retry_budget: float | None = 0.2
+    """Retries allowed as a share of the requests of the last 10 s; ten are always allowed."""
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+                raise ValueError(f"{spec.name} must be a number of 0 or more, not {value!r}")
+
+    @classmethod
+    def from_options(cls, options: dict[str, Any]) -> Limits:
+        """Limits from names and values, the values perhaps as text (``-o key=value``).
+
+        :raises ValueError: a name that does not exist, or is not in force, or a value of the wrong kind.
+        """
+        kinds = get_type_hints(cls)
+        known: dict[str, Any] = {}
+        for name, value in options.items():
+            if name not in kinds:
+                raise ValueError(_unknown(name, list(kinds)))
+            known[name] = _parse(name, value, kinds[name])
+        return cls(**known)
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    for prefix, feature in _LATER.items():
+        if name.startswith(prefix):
+            return f"option {name!r} belongs to {feature}, which this version does not serve: leave it out"
+    close = get_close_matches(name, names, n=1)
+    return f"unknown option {name!r}" + (f" (did you mean {close[0]!r}?)" if close else f"; known are {', '.join(names)}")
+
+
+def _parse(name: str, value: object, kind: Any) -> object:
+    optional = isinstance(kind, UnionType)
+    number: type = next(k for k in get_args(kind) if k is not type(None)) if optional else kind
+    if value is None or (isinstance(value, str) and value.lower() in ("none", "null", "off")):
+        if not optional:
+            raise ValueError(f"option {name!r} cannot be switched off")
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"option {name!r} takes a number, not {value!r}")
+    try:
+        parsed = float(value)
+    except ValueError:
+        raise ValueError(f"option {name!r} takes a number, not {value!r}") from None
+    if number is int:
+        if parsed != int(parsed):
+            raise ValueError(f"option {name!r} takes a whole number, not {value!r}")
+        return int(parsed)
+    return parsed

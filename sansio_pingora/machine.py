@@ -1,0 +1,466 @@
+"""The contracts between machines and the code that drives them, and the lane that joins them.
+
+Three kinds of thing meet here:
+
+* a **connection** is the protocol state of one byte transport: bytes and facts in,
+  ``(stream_id, value)`` events and bytes out;
+* a **coordinator** has no transport of its own: it gives commands and gets answers;
+* an **endpoint** is one transport as its driver sees it: a connection below, the
+  receiver of its events above. Endpoints and coordinators are the **members** of a
+  **lane**: all that may call each other directly, because one thread drives them all.
+
+A driver never thinks. It hands input to an endpoint, then settles the lane::
+
+    endpoint.receive_data(data, now)
+    while members := lane.drain(now):
+        for member in members:
+            ...  # an Endpoint: write its output, obey its flags; a Coordinator: execute its commands
+    # then arm one timer for lane.deadline; when it fires: lane.due(now), and settle again
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sansio_pingora.errors import Error
+from sansio_pingora.transport import DialOptions, SocketAddr, TransportInfo
+
+if TYPE_CHECKING:
+    from sansio_pingora.limits import Limits
+    from sansio_pingora.wire import HttpTask
+
+__all__ = [
+    "AT_ONCE",
+    "Acceptor",
+    "Application",
+    "CancelDial",
+    "Closing",
+    "Command",
+    "Connection",
+    "ConnectionClosed",
+    "Coordinator",
+    "Dial",
+    "Driver",
+    "Endpoint",
+    "Event",
+    "Lane",
+    "LogLine",
+    "Member",
+    "Receiver",
+    "Reset",
+    "RunFilter",
+    "StopFilters",
+    "Writable",
+]
+
+AT_ONCE = -math.inf
+"""A deadline that is past already: the machine has more to say without new input."""
+
+
+class Closing(IntEnum):
+    """Whether the socket may be closed."""
+
+    NO = 0
+    AFTER_FLUSH = 1
+    """When everything put out has been handed to the kernel."""
+    ABORT = 2
+    """Now, by reset where the transport can: the peer must not take what it got for complete."""
+
+
+# ── events of connections ────────────────────────────────────────────────────────────
+
+
+class Writable:
+    """Event: there is room again for a stream whose ``send`` returned 0 or less."""
+
+    __slots__ = ("room",)
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def __repr__(self) -> str:
+        return f"Writable({self.room})"
+
+
+class Reset:
+    """Event: the peer gave up one stream; the connection lives on (HTTP/2)."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Error) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"Reset({self.error!r})"
+
+
+class ConnectionClosed:
+    """Event on stream 0, the last one: the transport is gone or will be. ``error`` is None for an orderly end."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Error | None) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"ConnectionClosed({self.error!r})"
+
+
+Event = tuple[int, "HttpTask | Writable | Reset | ConnectionClosed"]
+"""``(stream_id, value)``; stream 0 is the connection."""
+
+
+class Connection(Protocol):
+    """The protocol state of one transport. All times are monotonic seconds."""
+
+    endpoint: Endpoint | None
+    """Where the connection enlists itself when it changed without input; set by :class:`Endpoint`."""
+    deadline: float
+    """When to call :meth:`handle_timeout`; ``math.inf`` for never, :data:`AT_ONCE` for right away."""
+    want_read: bool
+    """False: stop reading from the transport (back-pressure)."""
+    shut_write: bool
+    """Shut the write side once the output is flushed, and go on reading."""
+    closing: Closing
+    starved: bool
+    """Somebody was told that there is no room and waits for :class:`Writable`."""
+    stalled: bool
+    """Output waits for the peer, and the deadline over it runs."""
+
+    def receive_data(self, data: bytes, now: float) -> list[Event]:
+        """Bytes from the transport; ``b""`` is :meth:`receive_eof`, as sockets have it."""
+
+    def receive_eof(self, now: float) -> list[Event]:
+        """The peer shut its write side."""
+
+    def transport_lost(self, reason: Error | None, now: float) -> list[Event]:
+        """The transport is gone: by an error, or closed as ``closing`` asked (None)."""
+
+    def handle_timeout(self, now: float) -> list[Event]:
+        """Time has passed. Early or repeated calls are harmless."""
+
+    def data_to_send(self) -> list[bytes]:
+        """Everything to be written, in order, handed out once; ``[]`` when nothing."""
+
+    def write_paused(self, now: float) -> None:
+        """The transport holds more than its high-water mark."""
+
+    def write_resumed(self, now: float) -> list[Event]:
+        """The transport is below its low-water mark again."""
+
+    def write_progressed(self, now: float) -> None:
+        """The peer took some bytes, though the transport is still paused."""
+
+    def open_stream(self, now: float) -> int | None:
+        """Client role: a free stream, or None."""
+
+    def send(self, stream_id: int, task: HttpTask, now: float) -> int:
+        """Queue *task*; returns the room left, 0 or less when the sender should wait for :class:`Writable`.
+
+        ``Failed`` ends the stream so that the peer sees it incomplete.
+
+        :raises LocalProtocolError: not legal now; nothing was queued.
+        """
+
+    def invite_body(self, stream_id: int, now: float) -> None:
+        """The body is wanted now: a 100 (Continue) that the peer waits for goes out."""
+
+    def consumed(self, stream_id: int, size: int, now: float) -> None:
+        """*size* payload bytes were used: returns read credit."""
+
+    def drain(self, now: float) -> None:
+        """Take no new streams, announce the end, finish what is there, then close."""
+
+    def abort(self, now: float) -> None:
+        """Close without regard for what is under way."""
+
+    def next_reason(self) -> str:
+        """Which deadline is next, for people."""
+
+
+class Receiver(Protocol):
+    """What stands above a connection and gets its events, in order."""
+
+    def receive_event(self, stream_id: int, value: Any, now: float) -> None:
+        """Take one event. May call machines of the same lane."""
+
+
+# ── commands of coordinators ─────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dial:
+    """Connect *endpoint* to *address*; then ``resume(token, TransportInfo)``, or ``fail(token, error)``.
+
+    The driver names the failure by stage (``CONNECT_REFUSED``, ``CONNECT_NO_ROUTE``, …) and has
+    no clock over it: the machine that asked does, and gives :class:`CancelDial`.
+    """
+
+    token: int
+    address: SocketAddr
+    endpoint: Endpoint
+    options: DialOptions = DialOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class CancelDial:
+    """Give up the dial of *token*, if it is still under way, and close what it made."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunFilter:
+    """Run *call* off the lane; then ``resume(token, result)``, or ``fail(token, error)``.
+
+    ``is_async``: the call returns an awaitable, to be run in the task of the coordinator
+    that gave the command (asyncio only). Otherwise it may block, and goes to a thread or
+    greenlet. An exception that is not an :class:`Error` is wrapped as ``INTERNAL_ERROR``
+    with the exception as cause.
+    """
+
+    token: int
+    call: Callable[[], Any]
+    is_async: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StopFilters:
+    """No filter of this coordinator will run any more: cancel the one that does, free its task."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """Write *text* to the log of *logger* at *level*, a name as in the logging module (``"ERROR"``)."""
+
+    level: str
+    text: str
+    logger: str = "sansio_pingora"
+
+
+Command = Dial | CancelDial | RunFilter | StopFilters | LogLine
+
+
+class Coordinator(Protocol):
+    """A machine without a transport: commands out, answers in.
+
+    A command that expects an answer carries a token of the machine that gave it; an
+    answer with a stale token is ignored, so a late one is harmless.
+    """
+
+    deadline: float
+    listed: bool
+    armed: float
+
+    def take_commands(self) -> list[Command]:
+        """Every command given since the last call, in order."""
+
+    def resume(self, token: int, value: Any, now: float) -> None:
+        """The answer to the command of *token*."""
+
+    def fail(self, token: int, error: Error, now: float) -> None:
+        """The command of *token* failed."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Time has passed. Early or repeated calls are harmless."""
+
+
+class Driver(Protocol):
+    """What an adapter keeps for one transport; the core never calls it, only carries it."""
+
+
+# ── the lane ─────────────────────────────────────────────────────────────────────────
+
+
+class Endpoint:
+    """One transport as its driver sees it."""
+
+    __slots__ = ("armed", "connection", "driver", "info", "lane", "listed", "receiver", "unsent")
+
+    def __init__(self, lane: Lane, connection: Connection, receiver: Receiver, info: TransportInfo | None = None) -> None:
+        self.lane = lane
+        self.connection = connection
+        self.receiver = receiver
+        self.info = info
+        """None until a dial has connected."""
+        self.driver: Any = None
+        """The adapter's own object for the transport."""
+        self.listed = False
+        self.armed = math.inf
+        self.unsent = 0
+        connection.endpoint = self
+
+    @property
+    def deadline(self) -> float:
+        """The connection's."""
+        return self.connection.deadline
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Bytes from the transport; ``b""`` is the end."""
+        self._deliver(self.connection.receive_data(data, now), now)
+
+    def receive_eof(self, now: float) -> None:
+        """The peer shut its write side."""
+        self._deliver(self.connection.receive_eof(now), now)
+
+    def transport_lost(self, reason: Error | None, now: float) -> None:
+        """The transport is gone; nothing is delivered after this."""
+        lane = self.lane
+        if self not in lane.endpoints:
+            return
+        lane.endpoints.discard(self)
+        self._deliver(self.connection.transport_lost(reason, now), now)
+        self.receiver = _NOBODY
+        self.driver = None
+
+    def handle_timeout(self, now: float, unsent: int = 0) -> None:
+        """Time has passed. *unsent*: bytes that the peer has not taken yet, in the transport and the kernel.
+
+        A peer that took some since it was last asked is slow, not stuck: its write clock starts anew.
+        """
+        connection = self.connection
+        if connection.stalled and connection.deadline <= now:
+            if unsent < self.unsent:
+                connection.write_progressed(now)
+            self.unsent = unsent
+        self._deliver(connection.handle_timeout(now), now)
+
+    def write_paused(self, now: float, unsent: int = 0) -> None:
+        """The transport holds more than its high-water mark."""
+        self.unsent = unsent
+        self.connection.write_paused(now)
+        self.lane.enlist(self)
+
+    def write_resumed(self, now: float) -> None:
+        """The transport is below its low-water mark again."""
+        self._deliver(self.connection.write_resumed(now), now)
+
+    def flushed(self, now: float) -> None:
+        """The transport took what :meth:`Connection.data_to_send` gave, and is not paused."""
+        if self.connection.starved:
+            self._deliver(self.connection.write_resumed(now), now)
+
+    def _deliver(self, events: Sequence[Event], now: float) -> None:
+        for stream_id, value in events:
+            self.receiver.receive_event(stream_id, value, now)
+        # Behind whatever the receivers wrote to: so their output is flushed before this
+        # transport's reading is stopped, and often it need not be stopped at all.
+        if not self.listed:
+            self.listed = True
+            self.lane.dirty.append(self)
+
+
+class _Nobody:
+    def receive_event(self, stream_id: int, value: Any, now: float) -> None:
+        """Forget it."""
+
+
+_NOBODY = _Nobody()
+
+Member = Endpoint | Coordinator
+
+
+class Lane:
+    """The machines that one thread drives, what of them wants attention, and their deadlines."""
+
+    __slots__ = ("_order", "_timers", "dirty", "endpoints")
+
+    def __init__(self) -> None:
+        self.dirty: list[Member] = []
+        self.endpoints: set[Endpoint] = set()
+        """Those with a live transport."""
+        self._timers: list[tuple[float, int, Member]] = []
+        self._order = 0
+
+    def attach(self, endpoint: Endpoint) -> None:
+        """The endpoint has a transport from here on."""
+        self.endpoints.add(endpoint)
+        self.enlist(endpoint)
+
+    def enlist(self, member: Member) -> None:
+        """*member* has output, commands, or a changed flag or deadline."""
+        if not member.listed:
+            member.listed = True
+            self.dirty.append(member)
+
+    @property
+    def deadline(self) -> float:
+        """When to call :meth:`due`. May be early, never late."""
+        return self._timers[0][0] if self._timers else math.inf
+
+    def drain(self, now: float) -> list[Member]:
+        """The members to serve, each once; call again until it returns none.
+
+        Runs what is due at once, and arms the deadlines of what it returns. A deadline that
+        moved later is left where it is armed and looked at again then: so the deadlines of an
+        ordinary request cost nothing.
+        """
+        members = self.dirty
+        if not members:
+            return members
+        self.dirty = []
+        timers = self._timers
+        for member in members:
+            member.listed = False
+            deadline = member.deadline
+            if deadline == AT_ONCE:
+                member.handle_timeout(now)
+                deadline = member.deadline
+            if deadline < member.armed:
+                member.armed = deadline
+                self._order += 1
+                heappush(timers, (deadline, self._order, member))
+        return members
+
+    def due(self, now: float) -> list[Member]:
+        """The members whose deadline has come. Call ``handle_timeout`` of each, then settle the lane."""
+        timers = self._timers
+        due: list[Member] = []
+        while timers and timers[0][0] <= now:
+            at, _, member = heappop(timers)
+            if at != member.armed:
+                continue  # an earlier deadline was armed after this one
+            deadline = member.deadline
+            if deadline <= now:
+                member.armed = math.inf
+                self.enlist(member)  # so that drain arms its next one
+                due.append(member)
+            else:
+                member.armed = deadline
+                if deadline != math.inf:
+                    self._order += 1
+                    heappush(timers, (deadline, self._order, member))
+        return due
+
+
+# ── what an adapter serves ───────────────────────────────────────────────────────────
+
+
+class Acceptor(Protocol):
+    """An application on one lane: gives every accepted transport its machines."""
+
+    def accept(self, info: TransportInfo, now: float) -> Endpoint:
+        """The endpoint for a transport that was accepted. The driver attaches it to the lane."""
+
+    def drain(self, now: float) -> None:
+        """Announce the end on every connection of this lane and take no more."""
+
+
+class Application(Protocol):
+    """What an adapter serves."""
+
+    limits: Limits
+
+    def open(self, lane: Lane, now: float, wall: float) -> Acceptor:
+        """The application on *lane*. *wall* is the Unix time at *now*, for dates."""
+
+    def check(self, runtime: str, *, can_await: bool) -> None:
+        """Refuse a runtime that cannot run this application.
+
+        :raises TypeError: a callback is ``async def`` and the runtime cannot await.
+        """

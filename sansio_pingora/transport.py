@@ -1,0 +1,84 @@
+"""What machines know of sockets: plain values, no descriptor.
+
+An adapter turns them into system calls. Addresses are text as users type it:
+``127.0.0.1:8080``, ``[::1]:8080``, ``localhost:8080``, ``unix:/run/x.sock``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["DialOptions", "SocketAddr", "TcpKeepalive", "TransportInfo"]
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAddr:
+    """An internet address (``host`` and ``port``) or the ``path`` of a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> SocketAddr:
+        """Read an address as a user types it.
+
+        :raises ValueError: not an address; the message shows the forms.
+        """
+        if text.startswith("unix:"):
+            if len(text) == 5:
+                raise ValueError("address 'unix:' names no path: write unix:/run/x.sock")
+            return cls(path=text[5:])
+        host, colon, digits = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            colon = ""  # an IPv6 address without brackets leaves its port ambiguous
+        if not colon or not host or not (digits.isascii() and digits.isdigit()) or int(digits) > 65535:
+            raise ValueError(f"address {text!r}: write host:port, [IPv6]:port or unix:/path")
+        return cls(host, int(digits))
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TransportInfo:
+    """The ends of a transport, as its driver found them."""
+
+    peer: SocketAddr | None
+    """The other side; None for a Unix client, which has no name."""
+    local: SocketAddr | None
+    """Our side."""
+    established: float
+    """When, in monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpKeepalive:
+    """Kernel probes on an idle TCP connection. Seconds, but for ``count``; ``user_timeout`` on Linux alone."""
+
+    idle: float
+    interval: float
+    count: int
+    user_timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DialOptions:
+    """How an upstream socket is prepared before it connects."""
+
+    bind_to: SocketAddr | None = None
+    """Source address; port 0 lets the kernel choose."""
+    tcp_keepalive: TcpKeepalive | None = None
+    tcp_recv_buf: int | None = None
+    """SO_RCVBUF in bytes; the kernel doubles it."""
+    dscp: int | None = None
+    """The whole TOS byte, as Pingora takes it."""
+    tcp_fast_open: bool = False
+    tweak: Callable[[Any], None] | None = field(default=None, compare=False)
+    """Called with the socket just before it connects."""

@@ -1,0 +1,187 @@
+"""Header and trailer fields: ordered, spelling kept, looked up without regard to case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.wire.grammar import FIELD_NAME, FIELD_VALUE, TOKEN_LIST
+
+__all__ = ["Fields", "Text"]
+
+Text = bytes | str
+"""Bytes, or text that latin-1 can spell."""
+
+_Index = dict[bytes, "bytes | list[bytes]"]
+
+
+def as_bytes(text: Text) -> bytes:
+    """*text* as bytes.
+
+    :raises Error: ``INVALID_HTTP_HEADER``, latin-1 cannot spell it.
+    """
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError as exc:
+        raise Error(ErrorType.INVALID_HTTP_HEADER, f"{text!r} cannot be sent in a field: encode it first", cause=exc) from None
+
+
+def field_name(name: Text) -> bytes:
+    """*name* as bytes, checked (RFC 9110 section 5.1).
+
+    :raises Error: ``INVALID_HTTP_HEADER``, not a token.
+    """
+    raw = as_bytes(name)
+    if not FIELD_NAME.fullmatch(raw):
+        raise Error(ErrorType.INVALID_HTTP_HEADER, f"field name {raw!r} is not a token")
+    return raw
+
+
+def field_value(name: bytes, value: Text) -> bytes:
+    """*value* as bytes, checked; never repaired, since a repaired value hides an injection.
+
+    :raises Error: ``INVALID_HTTP_HEADER``, control bytes or outer blanks.
+    """
+    raw = as_bytes(value)
+    if not FIELD_VALUE.fullmatch(raw):
+        raise Error(ErrorType.INVALID_HTTP_HEADER, f"value of {name!r} holds a control byte or an outer blank: {raw[:80]!r}")
+    return raw
+
+
+class Fields:
+    """An ordered list of ``(name, value)`` bytes with a look-up by lower-case name."""
+
+    __slots__ = ("_index", "_items")
+
+    def __init__(self, fields: Iterable[tuple[Text, Text]] = ()) -> None:
+        """Build from pairs.
+
+        :raises Error: ``INVALID_HTTP_HEADER``, a name or value is not legal.
+        """
+        self._items: list[tuple[bytes, bytes]] = []
+        self._index: _Index = {}
+        for name, value in fields:
+            self.append(name, value)
+
+    @classmethod
+    def received(cls, items: list[tuple[bytes, bytes]]) -> Self:
+        """Take over *items*, whose names and values the grammar has already proved."""
+        self = cls.__new__(cls)
+        self._items = items
+        index: _Index = {name.lower(): value for name, value in items}
+        if len(index) != len(items):
+            index = {}
+            for name, value in items:
+                _add(index, name.lower(), value)
+        self._index = index
+        return self
+
+    def get(self, name: Text) -> bytes | None:
+        """The first value under *name*, or None."""
+        value = self._index.get(_key(name))
+        return value[0] if type(value) is list else value  # type: ignore[return-value]  # not a list: bytes or None
+
+    def get_all(self, name: Text) -> list[bytes]:
+        """Every value under *name*, in order."""
+        value = self._index.get(_key(name))
+        if value is None:
+            return []
+        return list(value) if type(value) is list else [value]  # type: ignore[list-item]  # not a list: bytes
+
+    def tokens(self, name: Text) -> list[bytes]:
+        """The members of the list field *name*, over all its lines, lower-cased in ASCII."""
+        value = self._index.get(_key(name))
+        if value is None:
+            return []
+        if type(value) is list:
+            value = b",".join(value)
+        return TOKEN_LIST.findall(value.lower())  # type: ignore[union-attr]  # joined above
+
+    def append(self, name: Text, value: Text) -> None:
+        """Add a line under *name*, after those already there.
+
+        :raises Error: ``INVALID_HTTP_HEADER``, not legal; nothing is changed.
+        """
+        name = field_name(name)
+        value = field_value(name, value)
+        self._items.append((name, value))
+        _add(self._index, name.lower(), value)
+
+    def insert(self, name: Text, value: Text) -> None:
+        """Make *value* the only one under *name*, spelled as given, at the place of the first.
+
+        :raises Error: ``INVALID_HTTP_HEADER``, not legal; nothing is changed.
+        """
+        name = field_name(name)
+        value = field_value(name, value)
+        key = name.lower()
+        if key in self._index:
+            items = self._items
+            at = next(i for i, (n, _) in enumerate(items) if n.lower() == key)
+            items[at] = (name, value)
+            items[at + 1 :] = [item for item in items[at + 1 :] if item[0].lower() != key]
+        else:
+            self._items.append((name, value))
+        self._index[key] = value
+
+    def remove(self, name: Text) -> bytes | None:
+        """Drop every line under *name*; the first value, or None when there was none."""
+        key = _key(name)
+        value = self._index.pop(key, None)
+        if value is None:
+            return None
+        self._items = [item for item in self._items if item[0].lower() != key]
+        return value[0] if type(value) is list else value  # type: ignore[return-value]  # not a list: bytes
+
+    def copy(self) -> Fields:
+        """An independent copy."""
+        other = Fields.__new__(Fields)
+        other._items = self._items.copy()
+        index = self._index.copy()
+        if len(index) != len(other._items):
+            index = {key: value.copy() if type(value) is list else value for key, value in index.items()}  # type: ignore[union-attr]
+        other._index = index
+        return other
+
+    @property
+    def items(self) -> list[tuple[bytes, bytes]]:
+        """The lines in order, as they are sent. Read it; change it through the methods."""
+        return self._items
+
+    def to_bytes(self) -> bytes:
+        """The lines as they go on the wire, each with its CRLF."""
+        return b"".join([b"%b: %b\r\n" % item for item in self._items])
+
+    def __contains__(self, name: Text) -> bool:
+        return _key(name) in self._index
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fields) and self._items == other._items
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"Fields({self._items!r})"
+
+
+def _key(name: Text) -> bytes:
+    return name.lower() if type(name) is bytes else name.lower().encode("latin-1", "replace")  # type: ignore[union-attr]
+
+
+def _add(index: _Index, key: bytes, value: bytes) -> None:
+    known = index.get(key)
+    if known is None:
+        index[key] = value
+    elif type(known) is list:
+        known.append(value)
+    else:
+        index[key] = [known, value]  # type: ignore[list-item]  # not a list: bytes

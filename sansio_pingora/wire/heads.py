@@ -1,0 +1,230 @@
+"""Request and response heads: the start line and the fields, for every HTTP version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Self
+
+from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.wire.fields import Fields, Text, as_bytes
+from sansio_pingora.wire.grammar import METHOD, REASON, TARGET
+
+__all__ = ["Head", "RequestHeader", "ResponseHeader", "reason_phrase"]
+
+_REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in _REASONS.items()}
+_VERSIONS = (b"1.0", b"1.1", b"2")
+
+
+def reason_phrase(status: int) -> bytes:
+    """The customary reason phrase of *status*; empty for one that has none."""
+    return _REASONS.get(status, b"")
+
+
+class Head:
+    """What requests and responses share: a version and fields."""
+
+    __slots__ = ("fields", "version")
+
+    fields: Fields
+    version: bytes
+    """``b"1.0"``, ``b"1.1"`` or ``b"2"``."""
+
+    def get(self, name: Text) -> bytes | None:
+        """The first value of the field *name*, or None."""
+        return self.fields.get(name)
+
+    def append(self, name: Text, value: Text) -> None:
+        """Add a field line. See :meth:`Fields.append`."""
+        self.fields.append(name, value)
+
+    def insert(self, name: Text, value: Text) -> None:
+        """Replace every line of the field *name* by one. See :meth:`Fields.insert`."""
+        self.fields.insert(name, value)
+
+    def remove(self, name: Text) -> bytes | None:
+        """Drop the field *name*; the first value it had, or None."""
+        return self.fields.remove(name)
+
+    def _set_version(self, version: bytes) -> None:
+        if version not in _VERSIONS:
+            raise Error(ErrorType.INVALID_HTTP_HEADER, f"HTTP version {version!r}: one of {_VERSIONS} is needed")
+        self.version = version
+
+
+class RequestHeader(Head):
+    """A request's head.
+
+    ``target`` is as it is sent: origin-form (``/path?query``), ``*`` for OPTIONS, or
+    ``host:port`` for CONNECT. An absolute-form target that a client sent has been split:
+    its authority is the Host field and ``scheme`` says what it began with.
+    """
+
+    __slots__ = ("method", "scheme", "target")
+
+    def __init__(
+        self,
+        method: Text,
+        target: Text,
+        fields: Iterable[tuple[Text, Text]] = (),
+        *,
+        version: bytes = b"1.1",
+        scheme: bytes = b"http",
+    ) -> None:
+        """Build a head to send.
+
+        :raises Error: ``INVALID_HTTP_HEADER``, a part of it is not legal.
+        """
+        self.set_method(method)
+        self.set_target(target)
+        self._set_version(version)
+        self.scheme = scheme
+        self.fields = Fields(fields)
+
+    @classmethod
+    def received(cls, method: bytes, target: bytes, version: bytes, fields: Fields) -> Self:
+        """A head whose parts the grammar has already proved."""
+        self = cls.__new__(cls)
+        self.method = method
+        self.target = target
+        self.version = version
+        self.scheme = b"http"
+        self.fields = fields
+        return self
+
+    def set_method(self, method: Text) -> None:
+        """Change the method.
+
+        :raises Error: ``INVALID_HTTP_HEADER``, not a token.
+        """
+        raw = as_bytes(method)
+        if not METHOD.fullmatch(raw):
+            raise Error(ErrorType.INVALID_HTTP_HEADER, f"method {raw!r} is not a token")
+        self.method = raw
+
+    def set_target(self, target: Text) -> None:
+        """Change the request target.
+
+        :raises Error: ``INVALID_HTTP_HEADER``, bytes that no URI holds: escape them first.
+        """
+        raw = as_bytes(target)
+        if not TARGET.fullmatch(raw):
+            raise Error(ErrorType.INVALID_HTTP_HEADER, f"request target {raw[:80]!r} holds bytes that must be percent-encoded")
+        self.target = raw
+
+    @property
+    def path(self) -> bytes:
+        """The target up to the query."""
+        return self.target.partition(b"?")[0]
+
+    @property
+    def query(self) -> bytes:
+        """The target after the first ``?``; empty when there is none."""
+        return self.target.partition(b"?")[2]
+
+    def clone(self) -> RequestHeader:
+        """An independent copy."""
+        other = RequestHeader.received(self.method, self.target, self.version, self.fields.copy())
+        other.scheme = self.scheme
+        return other
+
+    def summary(self) -> str:
+        """``METHOD target, Host: host``, for logs."""
+        host = self.fields.get(b"host") or b"-"
+        return f"{self.method.decode('ascii')} {self.target.decode('latin-1')}, Host: {host.decode('latin-1')}"
+
+    def to_bytes(self) -> bytes:
+        """The head as HTTP/1.1 sends it, whatever version it came with."""
+        return b"%b %b HTTP/1.1\r\n%b\r\n" % (self.method, self.target, self.fields.to_bytes())
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, RequestHeader)
+            and (self.method, self.target, self.version, self.scheme) == (other.method, other.target, other.version, other.scheme)
+            and self.fields == other.fields
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"<RequestHeader {self.method!r} {self.target!r} {self.version.decode()} {self.fields.items!r}>"
+
+
+class ResponseHeader(Head):
+    """A response's head. ``reason`` is the customary phrase unless another is given."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(
+        self,
+        status: int,
+        fields: Iterable[tuple[Text, Text]] = (),
+        *,
+        reason: Text | None = None,
+        version: bytes = b"1.1",
+    ) -> None:
+        """Build a head to send.
+
+        :raises Error: ``INVALID_HTTP_HEADER``, a part of it is not legal.
+        """
+        self.set_status(status, reason)
+        self._set_version(version)
+        self.fields = Fields(fields)
+
+    @classmethod
+    def received(cls, status: int, reason: bytes, version: bytes, fields: Fields) -> Self:
+        """A head whose parts the grammar has already proved."""
+        self = cls.__new__(cls)
+        self.status = status
+        self.reason = reason
+        self.version = version
+        self.fields = fields
+        return self
+
+    def set_status(self, status: int, reason: Text | None = None) -> None:
+        """Change the status code, and the reason with it.
+
+        :raises Error: ``INVALID_HTTP_HEADER``, outside 100–999, or a reason with control bytes.
+        """
+        if not 100 <= status <= 999:
+            raise Error(ErrorType.INVALID_HTTP_HEADER, f"status {status} is not between 100 and 999")
+        raw = reason_phrase(status) if reason is None else as_bytes(reason)
+        if not REASON.fullmatch(raw):
+            raise Error(ErrorType.INVALID_HTTP_HEADER, f"reason phrase {raw!r} holds a control byte")
+        self.status = status
+        self.reason = raw
+
+    def set_content_length(self, size: int) -> None:
+        """Declare a body of *size* bytes; drops Transfer-Encoding."""
+        self.fields.remove(b"transfer-encoding")
+        self.fields.insert(b"Content-Length", b"%d" % size)
+
+    @property
+    def informational(self) -> bool:
+        """A 1xx that another head follows: any but 101 (RFC 9110 section 15.2)."""
+        return self.status < 200 and self.status != 101
+
+    def clone(self) -> ResponseHeader:
+        """An independent copy."""
+        return ResponseHeader.received(self.status, self.reason, self.version, self.fields.copy())
+
+    def to_bytes(self) -> bytes:
+        """The head as HTTP/1.1 sends it, whatever version it came with."""
+        status = self.status
+        line = _STATUS_LINES.get(status)
+        if line is None or self.reason != _REASONS[status]:
+            line = b"HTTP/1.1 %d %b\r\n" % (status, self.reason)
+        return b"%b%b\r\n" % (line, self.fields.to_bytes())
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, ResponseHeader)
+            and (self.status, self.reason, self.version) == (other.status, other.reason, other.version)
+            and self.fields == other.fields
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"<ResponseHeader {self.status} {self.version.decode()} {self.fields.items!r}>"

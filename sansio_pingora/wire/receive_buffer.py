@@ -1,0 +1,79 @@
+"""Bytes that have arrived and are not used yet; nothing is searched twice."""
+
+from __future__ import annotations
+
+__all__ = ["ReceiveBuffer"]
+
+
+class ReceiveBuffer:
+    """Received bytes in order.
+
+    While one read is all there is, its own bytes object is kept, so that a body chunk
+    passes through without a copy; only a second read on top of a rest makes a bytearray.
+    """
+
+    __slots__ = ("_data", "_searched", "_start")
+
+    def __init__(self) -> None:
+        self._data: bytes | bytearray = b""
+        self._start = 0
+        self._searched = 0
+
+    def append(self, data: bytes) -> None:
+        """Put *data* behind what is there."""
+        held = self._data
+        if self._start == len(held):
+            self._data = data
+            self._start = self._searched = 0
+        elif type(held) is bytearray:
+            if self._start > 65536:  # drop the used part now and then, not at every take
+                del held[: self._start]
+                self._searched -= self._start
+                self._start = 0
+            held += data
+        else:
+            fresh = bytearray(memoryview(held)[self._start :])
+            fresh += data
+            self._searched -= self._start
+            self._start = 0
+            self._data = fresh
+
+    def find(self, mark: bytes) -> int:
+        """Offset just past the first *mark*, or -1. Searches only what no call before it did.
+
+        One mark at a time: :meth:`take` starts a new search.
+        """
+        data = self._data
+        at = data.find(mark, max(self._start, self._searched - len(mark) + 1))
+        if at < 0:
+            self._searched = len(data)
+            return -1
+        return at + len(mark) - self._start
+
+    def peek(self, size: int) -> bytes:
+        """The first *size* bytes, or all there are when fewer, left in place."""
+        start = self._start
+        data = self._data
+        if start == 0 and size >= len(data) and type(data) is bytes:
+            return data
+        return bytes(memoryview(data)[start : start + size])
+
+    def take(self, size: int) -> bytes:
+        """Remove and return the first *size* bytes, or all there are when fewer."""
+        taken = self.peek(size)
+        self.skip(len(taken))
+        return taken
+
+    def take_all(self) -> bytes:
+        """Remove and return everything."""
+        return self.take(len(self._data))
+
+    def skip(self, size: int) -> None:
+        """Remove the first *size* bytes, which must be there."""
+        self._start = self._searched = self._start + size
+        if self._start >= len(self._data):
+            self._data = b""
+            self._start = self._searched = 0
+
+    def __len__(self) -> int:
+        return len(self._data) - self._start
