@@ -106,7 +106,9 @@ class Error(Exception):
         return cls(ErrorType.HTTP_STATUS, context, cause=cause, status=status)
 
     @classmethod
-    def custom(cls, name: str, context: str = "", *, cause: BaseException | None = None, code: int | None = None) -> Self:
+    def custom(
+        cls, name: str, context: str = "", *, cause: BaseException | None = None, code: int | None = None
+    ) -> Self:
         """An error of a type of one's own, *name*, perhaps with a number."""
         etype = ErrorType.CUSTOM if code is None else ErrorType.CUSTOM_CODE
         return cls(etype, context, cause=cause, name=name, code=code)
@@ -138,7 +140,9 @@ class Error(Exception):
         :raises LocalProtocolError: it depends on reuse and ``decide_reuse`` was not called.
         """
         if self.retry_type is RetryType.REUSED_ONLY:
-            raise LocalProtocolError("this error may be retried only on a reused connection: call decide_reuse(reused) first")
+            raise LocalProtocolError(
+                "this error may be retried only on a reused connection: call decide_reuse(reused) first"
+            )
         return self.retry_type is RetryType.YES
 
     def decide_reuse(self, reused: bool) -> Self:

@@ -120,7 +120,9 @@ def _unknown(name: str, names: list[str]) -> str:
         if name.startswith(prefix):
             return f"option {name!r} belongs to {feature}, which this version does not serve: leave it out"
     close = get_close_matches(name, names, n=1)
-    return f"unknown option {name!r}" + (f" (did you mean {close[0]!r}?)" if close else f"; known are {', '.join(names)}")
+    return f"unknown option {name!r}" + (
+        f" (did you mean {close[0]!r}?)" if close else f"; known are {', '.join(names)}"
+    )
 
 
 def _parse(name: str, value: object, kind: Any) -> object:

@@ -282,7 +282,9 @@ class Endpoint:
 
     __slots__ = ("armed", "connection", "driver", "info", "lane", "listed", "receiver", "unsent")
 
-    def __init__(self, lane: Lane, connection: Connection, receiver: Receiver, info: TransportInfo | None = None) -> None:
+    def __init__(
+        self, lane: Lane, connection: Connection, receiver: Receiver, info: TransportInfo | None = None
+    ) -> None:
         self.lane = lane
         self.connection = connection
         self.receiver = receiver

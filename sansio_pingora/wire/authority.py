@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 
 __all__ = ["Authority"]
@@ -22,8 +23,9 @@ class Authority:
     port: int | None
     """None when the authority named none."""
 
-    @classmethod
-    def parse(cls, raw: bytes) -> Authority | None:
+    @staticmethod
+    @lru_cache(maxsize=1024)  # most requests name a host that the one before named
+    def parse(raw: bytes) -> Authority | None:
         """*raw* as an authority without user information, or None when it is not one."""
         match = _HOST_PORT.fullmatch(raw)
         if match is None:
@@ -37,8 +39,8 @@ class Authority:
                 IPv6Address(address.decode("ascii"))
             except AddressValueError:
                 return None
-            return cls(address, port)
-        return cls(name, port)
+            return Authority(address, port)
+        return Authority(name, port)
 
     def __bytes__(self) -> bytes:
         host = b"[%b]" % self.host if b":" in self.host else self.host

@@ -26,7 +26,9 @@ def as_bytes(text: Text) -> bytes:
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError as exc:
-        raise Error(ErrorType.INVALID_HTTP_HEADER, f"{text!r} cannot be sent in a field: encode it first", cause=exc) from None
+        raise Error(
+            ErrorType.INVALID_HTTP_HEADER, f"{text!r} cannot be sent in a field: encode it first", cause=exc
+        ) from None
 
 
 def field_name(name: Text) -> bytes:
@@ -47,7 +49,9 @@ def field_value(name: bytes, value: Text) -> bytes:
     """
     raw = as_bytes(value)
     if not FIELD_VALUE.fullmatch(raw):
-        raise Error(ErrorType.INVALID_HTTP_HEADER, f"value of {name!r} holds a control byte or an outer blank: {raw[:80]!r}")
+        raise Error(
+            ErrorType.INVALID_HTTP_HEADER, f"value of {name!r} holds a control byte or an outer blank: {raw[:80]!r}"
+        )
     return raw
 
 

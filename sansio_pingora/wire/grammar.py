@@ -60,7 +60,9 @@ LINE_BREAKER = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # RFC 9112 section 7.1.1: chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS value ] ). We take no
 # bad whitespace: no recipient needs it and it has hidden chunks (CVE-2025-55315).
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
-CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)*+)\r\n")
+CHUNK_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,16})((?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)*+)\r\n"
+)
 
 # Connection, Upgrade, TE-like lists: split at commas, trimmed; empty members are legal (RFC 9110 section 5.6.1).
 TOKEN_LIST = re.compile(rb"[^,\t ][^,]*(?<![\t ])")

@@ -110,7 +110,9 @@ class RequestHeader(Head):
         """
         raw = as_bytes(target)
         if not TARGET.fullmatch(raw):
-            raise Error(ErrorType.INVALID_HTTP_HEADER, f"request target {raw[:80]!r} holds bytes that must be percent-encoded")
+            raise Error(
+                ErrorType.INVALID_HTTP_HEADER, f"request target {raw[:80]!r} holds bytes that must be percent-encoded"
+            )
         self.target = raw
 
     @property
@@ -141,7 +143,8 @@ class RequestHeader(Head):
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, RequestHeader)
-            and (self.method, self.target, self.version, self.scheme) == (other.method, other.target, other.version, other.scheme)
+            and (self.method, self.target, self.version, self.scheme)
+            == (other.method, other.target, other.version, other.scheme)
             and self.fields == other.fields
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["ReceiveBuffer"]
 
 
@@ -63,6 +65,15 @@ class ReceiveBuffer:
         taken = self.peek(size)
         self.skip(len(taken))
         return taken
+
+    def search(self, pattern: re.Pattern[bytes], start: int) -> int:
+        """Offset of the first match of *pattern* at or behind offset *start*, or -1."""
+        match = pattern.search(self._data, self._start + start)
+        return -1 if match is None else match.start() - self._start
+
+    def slice(self, start: int, end: int) -> bytes:
+        """The bytes from offset *start* up to *end*, left in place."""
+        return bytes(memoryview(self._data)[self._start + start : self._start + end])
 
     def take_all(self) -> bytes:
         """Remove and return everything."""

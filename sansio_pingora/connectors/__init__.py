@@ -1,0 +1,27 @@
+"""Connections to upstreams: dialling them, keeping them, and handing them out."""
+
+from sansio_pingora.connectors.connector import Connector
+from sansio_pingora.connectors.dial_plan import DialPlan
+from sansio_pingora.connectors.lease import Lease, UpstreamConnection, Waiter
+from sansio_pingora.connectors.pool import (
+    CloseConnection,
+    CloseReason,
+    ConnectionPool,
+    Grant,
+    PoolCommand,
+    WaitTimedOut,
+)
+
+__all__ = [
+    "CloseConnection",
+    "CloseReason",
+    "ConnectionPool",
+    "Connector",
+    "DialPlan",
+    "Grant",
+    "Lease",
+    "PoolCommand",
+    "UpstreamConnection",
+    "WaitTimedOut",
+    "Waiter",
+]

@@ -1,0 +1,71 @@
+"""A connection in the hands of one exchange."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sansio_pingora.machine import Connection, Endpoint
+
+if TYPE_CHECKING:
+    from sansio_pingora.errors import Error
+    from sansio_pingora.upstreams import Peer
+
+__all__ = ["Lease", "UpstreamConnection", "Waiter"]
+
+
+class UpstreamConnection(Connection, Protocol):
+    """A connection of the client role."""
+
+    @property
+    def reusable(self) -> bool:
+        """Nothing is under way on it, and both sides may go on: ``open_stream`` would return a stream."""
+
+
+class Waiter(Protocol):
+    """Who asked for a connection and did not get it at once."""
+
+    def resume(self, token: int, value: Any, now: float) -> None:
+        """Take the :class:`Lease` asked for under *token*."""
+
+    def fail(self, token: int, error: Error, now: float) -> None:
+        """There will be none."""
+
+
+class Lease:
+    """One stream of an upstream connection, until it is given back.
+
+    Set ``endpoint.receiver`` to get its events. Give it back with :meth:`Connector.release`
+    exactly once, also after the connection has died.
+    """
+
+    __slots__ = ("connection", "endpoint", "kept", "peer", "released", "reused", "stream_id")
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        connection: UpstreamConnection,
+        stream_id: int,
+        peer: Peer,
+        reused: bool,
+        kept: Any,
+    ) -> None:
+        self.endpoint = endpoint
+        self.connection = connection
+        self.stream_id = stream_id
+        self.peer = peer
+        self.reused = reused
+        """It carried a request before, so the origin may have closed it unseen."""
+        self.released = False
+        self.kept = kept
+        """The connector's own."""
+
+    @property
+    def established(self) -> float:
+        """When the connection was made, in monotonic seconds."""
+        info = self.endpoint.info
+        assert info is not None  # a lease is made after the dial was answered
+        return info.established
+
+    def __repr__(self) -> str:
+        state = "released" if self.released else "reused" if self.reused else "new"
+        return f"<Lease of stream {self.stream_id} to {self.peer}, {state}>"

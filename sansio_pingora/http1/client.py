@@ -1,0 +1,241 @@
+"""The client's side of an HTTP/1 connection."""
+
+from __future__ import annotations
+
+import math
+
+from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError, RetryType
+from sansio_pingora.http1.codec import Codec, NativeCodec
+from sansio_pingora.http1.connection import TUNNEL, Http1Connection
+from sansio_pingora.http1.keepalive import may_persist
+from sansio_pingora.http1.states import MOVES, Half, Move
+from sansio_pingora.limits import Limits
+from sansio_pingora.machine import Closing, Event
+from sansio_pingora.wire import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Done,
+    Header,
+    MessageFault,
+    RequestHeader,
+    request_framing,
+)
+
+__all__ = ["Http1Client"]
+
+_METHODS_WITH_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
+
+
+class Http1Client(Http1Connection):
+    """Requests out, responses in, one exchange at a time.
+
+    ``read_timeout`` and ``write_timeout``: seconds, where a peer wants others than the limits say.
+    """
+
+    __slots__ = ("_informational", "_method", "_offered", "_read_timeout", "_write_timeout")
+
+    source = ErrorSource.UPSTREAM
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        codec: Codec | None = None,
+        read_timeout: float | None = None,
+        write_timeout: float | None = None,
+    ) -> None:
+        super().__init__(codec or NativeCodec(limits, server=False), limits)
+        self._read_timeout = limits.read_timeout if read_timeout is None else read_timeout
+        self._write_timeout = limits.write_timeout if write_timeout is None else write_timeout
+        self._method = b""
+        self._offered: list[bytes] = []  # protocols to upgrade to
+        self._informational = 0
+
+    @property
+    def reusable(self) -> bool:
+        """Another exchange may begin: the last one is complete both ways, and not a byte is left over."""
+        return (
+            self.receiving is Half.IDLE
+            and (self.sending is Half.IDLE or self.sending is Half.HEAD)
+            and self.keep
+            and not self._draining
+            and not self.closing
+            and not self._codec.buffered
+        )
+
+    def open_stream(self, now: float) -> int | None:
+        """See :meth:`Connection.open_stream`. A stream on which nothing was sent may be opened again."""
+        if not self.reusable:
+            return None
+        self.stream += 1
+        self._active = True
+        self.sending = Half.HEAD
+        return self.stream
+
+    # ── sending requests ─────────────────────────────────────────────────────────────
+
+    def _send_head(self, head: object, end: bool, now: float) -> None:
+        if not isinstance(head, RequestHeader):
+            raise LocalProtocolError(f"a client sends a RequestHeader, not {head!r}")
+        if self.sending is not Half.HEAD:
+            self._refuse_send("a request head")
+        fields = head.fields
+        if len(fields.get_all(b"host")) != 1:
+            raise LocalProtocolError("a request needs exactly one Host field")
+        try:
+            framing = request_framing(head)
+        except MessageFault as fault:
+            raise LocalProtocolError(f"request head: {fault.reason}") from None
+        extra = b""
+        if end:
+            if framing:
+                raise LocalProtocolError("a head that ends the request declares a body")
+            if head.method in _METHODS_WITH_CONTENT and b"content-length" not in fields:
+                extra = b"Content-Length: 0\r\n"  # RFC 9110 section 8.6
+        elif framing == 0 and b"content-length" not in fields:
+            framing, extra = CHUNKED, b"Transfer-Encoding: chunked\r\n"
+        if b"connection" in fields and b"close" in fields.tokens(b"connection"):
+            self.keep = False
+        self._method = head.method
+        self._offered = fields.tokens(b"upgrade") if b"upgrade" in fields else []
+        self._informational = 0
+        self._put(self._codec.write_request(head, extra, framing))
+        self._left_to_send = framing
+        self.sending = MOVES[self.sending, Move.HEAD_ONLY if framing == 0 else Move.HEAD_THEN_BODY]
+        if framing == 0:
+            self._sent_message(now)
+
+    def _sent_message(self, now: float) -> None:
+        if self.receiving is Half.COMPLETE:
+            self._end_exchange(now)
+        elif self.receiving is Half.RAW:
+            self.sending = MOVES[self.sending, Move.SWITCH]
+        else:
+            self._start_clock(now)  # from here on the origin owes us an answer
+            self._arm()
+
+    # ── receiving responses ──────────────────────────────────────────────────────────
+
+    def _read_head(self, events: list[Event], now: float) -> bool:
+        if not self._active:
+            if not self._codec.buffered:
+                return False
+            error = Error(ErrorType.H1_ERROR, "an origin spoke without being asked", esource=self.source)
+            self._say_closed(error, events)
+            self.abort(now)
+            return False
+        read = self._codec.read_response(self._method)
+        if read is None:
+            if self._codec.buffered:
+                self.receiving = MOVES[self.receiving, Move.BEGIN]
+                self._start_clock(now)
+            return False
+        head, framing = read
+        status = head.status
+        if self.sending is Half.HEAD:
+            raise MessageFault(502, "an answer before the request")
+        if head.informational:
+            self._informational += 1
+            if self._informational > self.limits.max_informational:
+                raise MessageFault(502, f"more than {self.limits.max_informational} informational responses")
+            self.receiving = MOVES[self.receiving, Move.INFORMATIONAL]
+            self._start_clock(now)
+            events.append((self.stream, Header(head, False)))
+            return True
+        if status == 101 or (self._method == b"CONNECT" and status < 300):
+            if status == 101 and not set(head.fields.tokens(b"upgrade")) & set(self._offered):
+                raise MessageFault(502, "101 to a protocol that was not offered")
+            events.append((self.stream, Header(head, False)))
+            self._switch(events, now)
+            return False
+        self.keep = self.keep and framing != UNTIL_CLOSE and may_persist(head)
+        self._read_framing = framing
+        self._received = self._unconsumed = 0
+        self._read_deadline = math.inf
+        events.append((self.stream, Header(head, framing == 0)))
+        if framing == 0:
+            self.receiving = MOVES[self.receiving, Move.HEAD_ONLY]
+            self._received_message(events, now)
+            return False
+        self.receiving = MOVES[self.receiving, Move.HEAD_THEN_BODY]
+        self._codec.start_body(framing)
+        self._start_clock(now)
+        return True
+
+    def _switch(self, events: list[Event], now: float) -> None:
+        self.receiving = MOVES[MOVES[self.receiving, Move.BEGIN], Move.SWITCH]
+        if self.sending is Half.COMPLETE:
+            self.sending = MOVES[self.sending, Move.SWITCH]
+        self.keep = False
+        self._unconsumed = 0
+        self._start_clock(now)
+        self._raw_received(self._codec.take_rest(), events, now)
+
+    def _received_message(self, events: list[Event], now: float) -> None:
+        self._active = False
+        if self.sending is Half.COMPLETE:
+            self._end_exchange(now)
+
+    def _end_exchange(self, now: float) -> None:
+        if self.keep and not self._draining and not self._codec.buffered:
+            self._codec.next_message()
+            self.receiving = MOVES[self.receiving, Move.NEXT]
+            self.sending = MOVES[self.sending, Move.NEXT]
+            self.want_read = True
+            self._read_deadline = math.inf  # how long it may idle is the pool's to say
+            self._arm()
+        else:
+            self._close(now)
+
+    # ── clocks ───────────────────────────────────────────────────────────────────────
+
+    def _start_clock(self, now: float) -> None:
+        self._watch(TUNNEL, now + self._read_timeout)
+
+    def _write_allowance(self) -> float:
+        return self._write_timeout
+
+    def _read_timed_out(self, reason: str, events: list[Event], now: float) -> None:
+        self._fail(Error(ErrorType.READ_TIMEDOUT, f"the origin sent nothing for {self._read_timeout:g} s ({reason})"), events)
+        self._close(now, Closing.ABORT)
+
+    # ── ends ─────────────────────────────────────────────────────────────────────────
+
+    def _fail(self, error: Error, events: list[Event]) -> None:
+        if self._active and error.etype not in (ErrorType.READ_TIMEDOUT, ErrorType.WRITE_TIMEDOUT):
+            # Nothing of an answer has come: on a connection from the pool the origin may never have seen the request.
+            untouched = self.receiving is Half.IDLE and not self._codec.buffered
+            error.retry_type = RetryType.REUSED_ONLY if untouched else RetryType.NO
+        super()._fail(error, events)
+
+    def receive_eof(self, now: float) -> list[Event]:
+        """See :meth:`Connection.receive_eof`."""
+        events: list[Event] = []
+        receiving = self.receiving
+        self._codec.receive_eof()
+        if receiving is Half.RAW:
+            self._raw_eof(events, now)
+            return events
+        if receiving is Half.BODY and self._active and self._read_framing == UNTIL_CLOSE:
+            events.append((self.stream, Done()))
+            self.receiving = MOVES[receiving, Move.END]
+            self._active = False
+        where = "amid its answer" if receiving in (Half.BODY, Half.HEAD) else "before it answered"
+        self._fail(Error(ErrorType.CONNECTION_CLOSED, f"the origin closed the connection {where}"), events)
+        self._say_closed(None, events)
+        self._close(now)
+        return events
+
+    def _refuse(self, fault: MessageFault, events: list[Event], now: float) -> None:
+        self._fail(Error(ErrorType.INVALID_HTTP_HEADER, f"the origin's answer breaks the rules: {fault.reason}"), events)
+        self.abort(now)
+
+    def invite_body(self, stream_id: int, now: float) -> None:
+        """A client does not invite."""
+
+    def drain(self, now: float) -> None:
+        """See :meth:`Connection.drain`."""
+        self._draining = True
+        if not self._active and self.receiving is Half.IDLE:
+            self._close(now)
+        self._touch()

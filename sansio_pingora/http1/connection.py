@@ -1,0 +1,532 @@
+"""What both roles of an HTTP/1 connection share: output, read credit, clocks, raw bytes, and closing.
+
+Keeps the contract of :class:`sansio_pingora.machine.Connection`. Syntax is the codec's
+(``codec``), the life of one message a table (``states``); the roles are ``server`` and
+``client``.
+"""
+
+from __future__ import annotations
+
+import math
+
+from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
+from sansio_pingora.http1.codec import Codec
+from sansio_pingora.http1.states import MOVES, Half, Move
+from sansio_pingora.limits import Limits
+from sansio_pingora.machine import AT_ONCE, Closing, ConnectionClosed, Endpoint, Event, Writable
+from sansio_pingora.wire import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Body,
+    Done,
+    Failed,
+    Header,
+    HttpTask,
+    MessageFault,
+    Trailer,
+    UpgradedBody,
+)
+
+__all__ = ["Http1Connection"]
+
+# Clocks over the peer's sending, by what it owes; the names are for people.
+FIRST_BYTE = "first_byte_timeout"
+HEAD = "head_timeout"
+KEEPALIVE = "keepalive_timeout"
+BODY = "body_idle_timeout"
+LINGER = "linger_timeout"
+TUNNEL = "read_timeout"
+PIPELINED = "bytes that have arrived already"
+NOTHING = "nothing"
+FLUSH = "write_idle_timeout"
+
+
+class Http1Connection:
+    """One HTTP/1.x connection. Make a :class:`Http1Server` or :class:`Http1Client`."""
+
+    __slots__ = (
+        "_active",
+        "_closed_said",
+        "_codec",
+        "_draining",
+        "_left_to_send",
+        "_linger_left",
+        "_out",
+        "_paused",
+        "_queued",
+        "_read_deadline",
+        "_read_framing",
+        "_read_reason",
+        "_received",
+        "_taken",
+        "_unconsumed",
+        "_write_deadline",
+        "closing",
+        "deadline",
+        "endpoint",
+        "keep",
+        "limits",
+        "receiving",
+        "sending",
+        "shut_write",
+        "stalled",
+        "starved",
+        "stream",
+        "want_read",
+    )
+
+    source = ErrorSource.UNSET
+
+    def __init__(self, codec: Codec, limits: Limits) -> None:
+        self._codec = codec
+        self.limits = limits
+        self.endpoint: Endpoint | None = None
+        self.deadline = math.inf
+        self.want_read = True
+        self.shut_write = False
+        self.closing = Closing.NO
+        self.starved = False
+        self.stalled = False
+        self.receiving = Half.IDLE
+        self.sending = Half.IDLE
+        self.stream = 0
+        """The exchange under way, or the last one."""
+        self.keep = True
+        """The connection may go on after this exchange."""
+        self._active = False  # an exchange is under way that somebody above holds
+        self._closed_said = False
+        self._draining = False
+        self._out: list[bytes] = []
+        self._queued = 0  # bytes in _out
+        self._taken = 0  # bytes handed to the driver since the transport was last free
+        self._paused = False
+        self._received = 0  # payload bytes of the message being read
+        self._unconsumed = 0
+        self._read_framing = 0
+        self._left_to_send = 0  # payload still due of the message being sent, or CHUNKED, or UNTIL_CLOSE
+        self._read_deadline = math.inf
+        self._read_reason = NOTHING
+        self._write_deadline = math.inf
+        self._linger_left = 0
+
+    # ── input ────────────────────────────────────────────────────────────────────────
+
+    def receive_data(self, data: bytes, now: float) -> list[Event]:
+        """See :meth:`Connection.receive_data`."""
+        if not data:
+            return self.receive_eof(now)
+        events: list[Event] = []
+        receiving = self.receiving
+        if receiving is Half.CLOSED:
+            self._discard(len(data), now)
+        elif receiving is Half.RAW:
+            self._raw_received(data, events, now)
+        else:
+            self._codec.receive(data)
+            if receiving is not Half.COMPLETE:
+                self._advance(events, now)
+            elif self._codec.buffered >= self.limits.high_water:
+                self.want_read = False  # the next requests wait for this answer
+        return events
+
+    def handle_timeout(self, now: float) -> list[Event]:
+        """See :meth:`Connection.handle_timeout`."""
+        events: list[Event] = []
+        if self._write_deadline <= now:
+            self._write_timed_out(events, now)
+        elif self._read_deadline <= now:
+            reason, self._read_reason = self._read_reason, NOTHING
+            self._read_deadline = math.inf
+            if reason is PIPELINED:
+                self._resume_reading(events, now)
+            elif reason is LINGER:
+                if self._paused:
+                    self._watch(LINGER, now + self.limits.linger_timeout)  # the answer itself is still on its way
+                else:
+                    self._close(now)
+            else:
+                self._read_timed_out(reason, events, now)
+        self._arm()
+        return events
+
+    def transport_lost(self, reason: Error | None, now: float) -> list[Event]:
+        """See :meth:`Connection.transport_lost`."""
+        events: list[Event] = []
+        self._codec.receive_eof()
+        error = reason or Error(ErrorType.CONNECTION_CLOSED, "the transport was closed")
+        self._fail(error, events)
+        self._say_closed(reason, events)
+        self._close(now, Closing.ABORT)
+        return events
+
+    def _resume_reading(self, events: list[Event], now: float) -> None:
+        """Go on with bytes that were kept back until this exchange allowed for them."""
+        self.want_read = True
+        if self.receiving is Half.RAW:
+            self._raw_received(self._codec.take_rest(), events, now)
+        else:
+            self._advance(events, now)
+
+    # ── output ───────────────────────────────────────────────────────────────────────
+
+    def data_to_send(self) -> list[bytes]:
+        """See :meth:`Connection.data_to_send`."""
+        out = self._out
+        if out:
+            self._out = []
+            self._taken += self._queued
+            self._queued = 0
+        return out
+
+    def send(self, stream_id: int, task: HttpTask, now: float) -> int:
+        """See :meth:`Connection.send`."""
+        if stream_id != self.stream or not self._active:
+            raise LocalProtocolError(f"stream {stream_id} is not open; the last one was {self.stream}")
+        kind = type(task)
+        if kind is Body:
+            self._send_body(task.data, task.end, now)  # type: ignore[union-attr]  # a Body
+        elif kind is Header:
+            self._send_head(task.head, task.end, now)  # type: ignore[union-attr]  # a Header
+        elif kind is UpgradedBody:
+            self._send_raw(task.data, task.end, now)  # type: ignore[union-attr]  # an UpgradedBody
+        elif kind is Trailer or kind is Done:
+            self._send_end(task, now)
+        else:
+            self._cut(now)
+        self._touch()
+        room = (0 if self._paused else self.limits.high_water) - self._queued
+        if room <= 0:
+            self.starved = True
+        return room
+
+    def _send_head(self, head: object, end: bool, now: float) -> None:
+        raise NotImplementedError
+
+    def _put(self, data: bytes) -> None:
+        self._out.append(data)
+        self._queued += len(data)
+
+    def _send_body(self, data: bytes, end: bool, now: float) -> None:
+        if self.sending is not Half.BODY:
+            self._refuse_send("body bytes")
+        left = self._left_to_send
+        if left >= 0:
+            size = len(data)
+            if size > left:
+                raise LocalProtocolError(f"{size} body bytes where Content-Length leaves {left}: send no more than declared")
+            if end and size < left:
+                raise LocalProtocolError(f"the body ends {left - size} bytes short of its Content-Length: send Failed to cut it")
+            self._left_to_send = left - size
+            if size == left:
+                end = True
+        if data:
+            out = self._out
+            held = len(out)
+            self._codec.write_body(data, out)
+            self._queued += len(data) if len(out) == held + 1 else len(data) + 20  # chunk framing, at most
+        if end:
+            self._end_body(None, now)
+
+    def _send_end(self, task: HttpTask, now: float) -> None:
+        if self.sending is Half.COMPLETE:
+            return  # a length-delimited body ended by itself: a Done behind it is legal and says nothing new
+        if self.sending is not Half.BODY:
+            self._refuse_send("the end of a body")
+        if self._left_to_send > 0:
+            raise LocalProtocolError(f"the body ends {self._left_to_send} bytes short of its Content-Length: send Failed to cut it")
+        self._end_body(task, now)
+
+    def _end_body(self, task: HttpTask | None, now: float) -> None:
+        held = len(self._out)
+        # Trailers need chunked framing; over a length or a close they are dropped, as RFC 9110 section 6.5.1 allows.
+        self._codec.write_end(task.fields if isinstance(task, Trailer) else None, self._out)
+        for piece in self._out[held:]:
+            self._queued += len(piece)
+        self.sending = MOVES[self.sending, Move.END]
+        self._sent_message(now)
+
+    def _sent_message(self, now: float) -> None:
+        raise NotImplementedError
+
+    def _refuse_send(self, what: str) -> None:
+        raise LocalProtocolError(f"{what} cannot be sent now: this side is {self.sending.name}, the peer's is {self.receiving.name}")
+
+    def _cut(self, now: float) -> None:
+        """End the exchange so that the peer cannot take it for complete."""
+        self._active = False
+        # A body that only the end of the connection ends would look whole after an orderly one.
+        visible = self.sending is not Half.RAW and self._left_to_send != UNTIL_CLOSE
+        self._close(now, Closing.AFTER_FLUSH if visible else Closing.ABORT)
+
+    # ── back-pressure ────────────────────────────────────────────────────────────────
+
+    def write_paused(self, now: float) -> None:
+        """See :meth:`Connection.write_paused`."""
+        if self._paused:
+            return
+        self._paused = self.stalled = True
+        self._write_deadline = now + self._write_allowance()
+        self._arm()
+
+    def write_progressed(self, now: float) -> None:
+        """See :meth:`Connection.write_progressed`."""
+        if self.stalled and self.limits.min_send_rate is None:
+            self._write_deadline = now + self._write_allowance()
+            self._arm()
+
+    def write_resumed(self, now: float) -> list[Event]:
+        """See :meth:`Connection.write_resumed`."""
+        self._paused = False
+        self._taken = 0
+        if not self.closing:
+            self.stalled = False
+            self._write_deadline = math.inf
+            self._arm()
+        if not self.starved:
+            return []
+        self.starved = False
+        return [(self.stream, Writable(self.limits.high_water - self._queued))] if self._active else []
+
+    def _write_allowance(self) -> float:
+        """Seconds until a peer that takes nothing is given up."""
+        rate = self.limits.min_send_rate
+        return self.limits.write_idle_timeout if rate is None else max(self._taken + self._queued, rate) / rate
+
+    def consumed(self, stream_id: int, size: int, now: float) -> None:
+        """See :meth:`Connection.consumed`."""
+        if stream_id != self.stream:
+            return  # credit of an exchange that is over
+        self._unconsumed -= size
+        if not self.want_read and self._unconsumed < self.limits.high_water and self.receiving in (Half.BODY, Half.RAW):
+            self.want_read = True
+            self._start_clock(now)
+            self._arm()
+            self._touch()
+
+    def _take_credit(self, size: int, now: float) -> None:
+        self._unconsumed += size
+        if self._unconsumed >= self.limits.high_water:
+            self.want_read = False
+            self._stop_clock(now)
+        else:
+            self._start_clock(now)
+
+    # ── reading a body, or raw bytes ─────────────────────────────────────────────────
+
+    def _advance(self, events: list[Event], now: float) -> None:
+        """Read as much as the bytes and the exchange allow."""
+        try:
+            while True:
+                if self.receiving is Half.BODY:
+                    if not self._read_body(events, now):
+                        break
+                elif self.receiving is Half.IDLE or self.receiving is Half.HEAD:
+                    if not self._read_head(events, now):
+                        break
+                else:
+                    break
+        except MessageFault as fault:
+            self._refuse(fault, events, now)
+        self._arm()
+
+    def _read_head(self, events: list[Event], now: float) -> bool:
+        raise NotImplementedError
+
+    def _read_body(self, events: list[Event], now: float) -> bool:
+        data, end = self._codec.read_body()
+        if data:
+            self._received += len(data)
+            self._check_body_size()
+        if not self._active:  # the answer is complete and nobody listens: read on to keep the connection
+            self._linger_left -= len(data)
+            if self._linger_left < 0:
+                self._linger(now)
+                return False
+        elif self._read_framing >= 0:
+            if data:
+                events.append((self.stream, Body(data, end)))
+        else:
+            if data:
+                events.append((self.stream, Body(data)))
+            if end:
+                trailers = self._codec.trailers
+                events.append((self.stream, Done() if trailers is None else Trailer(trailers)))
+        if end:
+            self._read_deadline = math.inf
+            self.receiving = MOVES[self.receiving, Move.END]
+            self._received_message(events, now)
+            return True
+        if self._active:
+            self._take_credit(len(data), now)
+        return False
+
+    def _check_body_size(self) -> None:
+        """Only requests have a ceiling."""
+
+    def _received_message(self, events: list[Event], now: float) -> None:
+        raise NotImplementedError
+
+    def _raw_received(self, data: bytes, events: list[Event], now: float) -> None:
+        if not data:
+            return
+        events.append((self.stream, UpgradedBody(data)))
+        self._take_credit(len(data), now)
+        self._arm()
+
+    def _send_raw(self, data: bytes, end: bool, now: float) -> None:
+        if self.sending is not Half.RAW:
+            self._refuse_send("upgraded bytes")
+        if data:
+            self._put(data)
+        if self.want_read and self.receiving is Half.RAW:
+            self._start_clock(now)  # traffic either way keeps a tunnel
+        if end:
+            self.sending = Half.CLOSED
+            self.shut_write = True
+            if self.receiving is Half.CLOSED:
+                self._end_tunnel(now)
+        self._arm()
+
+    def _raw_eof(self, events: list[Event], now: float) -> None:
+        events.append((self.stream, UpgradedBody(b"", True)))
+        self.receiving = Half.CLOSED
+        self._watch(TUNNEL, now + self.limits.read_timeout)  # the other direction may go on, but not for ever
+        if self.sending is Half.CLOSED:
+            self._end_tunnel(now)
+        self._arm()
+
+    def _end_tunnel(self, now: float) -> None:
+        self._active = False
+        self._close(now)
+
+    def _start_raw(self, now: float) -> None:
+        """Both directions may switch as soon as their message is complete."""
+        for name in ("sending", "receiving"):
+            half = getattr(self, name)
+            if half is Half.COMPLETE or half is Half.HEAD:
+                setattr(self, name, MOVES[half, Move.SWITCH])
+        if self.receiving is Half.RAW:
+            self._unconsumed = 0
+            self._start_clock(now)
+            if self._codec.buffered:
+                self._watch(PIPELINED, AT_ONCE)
+        self.keep = False
+
+    # ── clocks ───────────────────────────────────────────────────────────────────────
+
+    def _watch(self, reason: str, deadline: float) -> None:
+        self._read_reason = reason
+        self._read_deadline = deadline
+
+    def _arm(self) -> None:
+        read, write = self._read_deadline, self._write_deadline
+        self.deadline = read if read < write else write
+
+    def _start_clock(self, now: float) -> None:
+        """The peer owes bytes and we read them."""
+        self._watch(TUNNEL, now + self.limits.read_timeout)
+
+    def _stop_clock(self, now: float) -> None:
+        """We withhold credit: no clock runs over the peer."""
+        self._read_deadline = math.inf
+
+    def next_reason(self) -> str:
+        """See :meth:`Connection.next_reason`."""
+        if self.deadline == math.inf:
+            return NOTHING
+        return self._read_reason if self._read_deadline <= self._write_deadline else FLUSH
+
+    def _write_timed_out(self, events: list[Event], now: float) -> None:
+        self._fail(Error(ErrorType.WRITE_TIMEDOUT, f"stream {self.stream}: the peer took no bytes for {FLUSH}"), events)
+        self._close(now, Closing.ABORT)
+
+    def _read_timed_out(self, reason: str, events: list[Event], now: float) -> None:
+        raise NotImplementedError
+
+    # ── ends ─────────────────────────────────────────────────────────────────────────
+
+    def receive_eof(self, now: float) -> list[Event]:
+        """See :meth:`Connection.receive_eof`."""
+        raise NotImplementedError
+
+    def _refuse(self, fault: MessageFault, events: list[Event], now: float) -> None:
+        raise NotImplementedError
+
+    def _fail(self, error: Error, events: list[Event]) -> None:
+        """Tell who holds the exchange that it is over."""
+        if self._active:
+            self._active = False
+            if error.esource is ErrorSource.UNSET:
+                error.esource = self.source
+            events.append((self.stream, Failed(error)))
+
+    def _say_closed(self, error: Error | None, events: list[Event]) -> None:
+        if not self._closed_said:
+            self._closed_said = True
+            events.append((0, ConnectionClosed(error)))
+
+    def _close(self, now: float, how: Closing = Closing.AFTER_FLUSH) -> None:
+        """Nothing counts any more but what is on its way out."""
+        self.receiving = MOVES[self.receiving, Move.CLOSE]
+        self.sending = MOVES[self.sending, Move.CLOSE]
+        self.keep = False
+        self.want_read = False
+        self._read_deadline = math.inf
+        if how > self.closing:
+            self.closing = how
+        if self.closing is Closing.ABORT:
+            self._out = []
+            self._queued = 0
+            self.stalled = False
+            self._write_deadline = math.inf
+        elif not self.stalled:
+            self.stalled = True
+            self._write_deadline = now + self._write_allowance()
+        self._arm()
+        self._touch()
+
+    def _linger(self, now: float) -> None:
+        """Close, but read on a while: unread bytes would make the kernel reset what was sent (RFC 9112 section 9.6)."""
+        self.receiving = MOVES[self.receiving, Move.CLOSE]
+        self.sending = MOVES[self.sending, Move.CLOSE]
+        self.keep = False
+        self.shut_write = True
+        self.want_read = True
+        self._linger_left = self.limits.linger_bytes
+        self._watch(LINGER, now + self.limits.linger_timeout)
+        self._discard(self._codec.buffered, now)
+        self._codec.take_rest()
+        self._arm()
+        self._touch()
+
+    def _discard(self, size: int, now: float) -> None:
+        self._linger_left -= size
+        if self._linger_left < 0 and not self.closing:
+            self._close(now)
+
+    def abort(self, now: float) -> None:
+        """See :meth:`Connection.abort`."""
+        self._active = False
+        self._close(now, Closing.ABORT)
+
+    def _touch(self) -> None:
+        endpoint = self.endpoint
+        if endpoint is not None and not endpoint.listed:
+            endpoint.listed = True
+            endpoint.lane.dirty.append(endpoint)
+
+    @property
+    def held(self) -> int:
+        """Bytes that this connection keeps in memory, either way."""
+        return self._queued + self._codec.buffered
+
+    @property
+    def idle(self) -> bool:
+        """No exchange is under way and none has begun to arrive."""
+        return self.receiving is Half.IDLE and self.sending is Half.IDLE and not self._codec.buffered
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} stream {self.stream} receiving {self.receiving.name} sending {self.sending.name}"
+            f"{' draining' if self._draining else ''}{f' closing {self.closing.name}' if self.closing else ''}>"
+        )

@@ -1,0 +1,156 @@
+"""Heads from bytes: one strict pattern for a head that is there whole, line by line while it is not.
+
+The verdict depends on the bytes alone, never on how they were cut: while a head is
+incomplete each line is judged when it ends, and a head that the one pattern refuses is
+walked the same way to name the first offence.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sansio_pingora.http1.lines import LineReader
+from sansio_pingora.limits import Limits
+from sansio_pingora.wire import Authority, Fields, MessageFault, ReceiveBuffer, RequestHeader, ResponseHeader, reason_phrase
+from sansio_pingora.wire.grammar import (
+    FIELD,
+    FIELD_LINE,
+    REQUEST_HEAD,
+    REQUEST_LINE,
+    RESPONSE_HEAD,
+    STATUS_LINE,
+    VERSIONED_LINE,
+)
+
+__all__ = ["HeadReader", "parse_fields"]
+
+_ABSOLUTE = re.compile(rb"(https?)://([^/?]*+)([/?].*+)?+", re.IGNORECASE)
+# RFC 9112 section 2.2 wants at least one blank line before a request line ignored: an old
+# client's extra CRLF behind a body. More than two are nobody's habit.
+_MAX_BLANK_LINES = 2
+
+
+class HeadReader:
+    """Reads one head after the other from *buffer*."""
+
+    __slots__ = ("_blank", "_buffer", "_count", "_limits", "_lines", "_pattern", "_request")
+
+    def __init__(self, buffer: ReceiveBuffer, limits: Limits, *, request: bool) -> None:
+        self._buffer = buffer
+        self._limits = limits
+        self._request = request
+        self._pattern = REQUEST_HEAD if request else RESPONSE_HEAD
+        self._lines = LineReader(buffer)
+        self._count = 0  # lines judged so far
+        self._blank = 0  # blank lines skipped before this head
+
+    def read(self) -> RequestHeader | ResponseHeader | None:
+        """The next head, or None while it is not complete.
+
+        :raises MessageFault: it breaks the rules, even though incomplete.
+        """
+        buffer, limits = self._buffer, self._limits
+        end = buffer.find(b"\r\n\r\n")
+        match = None
+        if 0 < end <= limits.max_line and end <= limits.max_head:  # so no line can be too long
+            match = self._pattern.fullmatch(buffer.peek(end))
+        if match is None:
+            if not self._walk():
+                return None
+            end = self._lines.end
+            match = self._pattern.fullmatch(buffer.peek(end))
+            if match is None:
+                raise AssertionError(f"a head passed line by line but not whole: {buffer.peek(end)!r}")
+        fields = parse_fields(match[4])
+        if len(fields) > limits.max_fields:
+            raise MessageFault(431, f"more than {limits.max_fields} field lines")
+        buffer.skip(end)
+        if self._count or self._blank:
+            self._lines.restart()
+            self._count = self._blank = 0
+        if self._request:
+            return _request(match[1], match[2], match[3], fields)
+        status = int(match[2])
+        reason = match[3]
+        return ResponseHeader.received(status, reason_phrase(status) if reason is None else reason, match[1], fields)
+
+    def _walk(self) -> bool:
+        """Judge the lines that have ended and what there is of the next; True at the end of the head."""
+        limits = self._limits
+        # The status is that of the limit which the bytes meet first.
+        start_line_first = limits.max_line < limits.max_head
+        while True:
+            too_long = 414 if self._request and self._count == 0 and start_line_first else 431
+            line = self._lines.next_line(limits.max_line, limits.max_head, too_long)
+            if line is None:
+                return False
+            if line:
+                self._judge(line)
+                self._count += 1
+            elif self._count:
+                return True
+            else:
+                self._skip_blank_line()
+
+    def _skip_blank_line(self) -> None:
+        self._blank += 1
+        if not self._request or self._blank > _MAX_BLANK_LINES:
+            raise MessageFault(400, "blank lines before a head")
+        self._buffer.skip(2)
+        self._lines.restart()
+
+    def _judge(self, line: bytes) -> None:
+        if self._count == 0:
+            if self._request:
+                _judge_request_line(line)
+            elif not STATUS_LINE.fullmatch(line):
+                raise MessageFault(502, f"status line {line[:80]!r} is not HTTP/1")
+        elif not FIELD_LINE.fullmatch(line):
+            raise MessageFault(400, f"field line {line[:80]!r} is not 'name: value'")
+        elif self._count > self._limits.max_fields:
+            raise MessageFault(431, f"more than {self._limits.max_fields} field lines")
+
+
+def parse_fields(block: bytes) -> Fields:
+    """The fields of a block that the grammar has proved."""
+    items = FIELD.findall(block)
+    if b" \r" in block or b"\t\r" in block:
+        items = [(name, value.rstrip(b" \t")) for name, value in items]
+    return Fields.received(items)
+
+
+def _judge_request_line(line: bytes) -> None:
+    if REQUEST_LINE.fullmatch(line):
+        return
+    if VERSIONED_LINE.fullmatch(line) and line[-3:] not in (b"1.0", b"1.1"):
+        raise MessageFault(505, f"version {line[-8:]!r} is not served here")
+    raise MessageFault(400, f"request line {line[:80]!r} is not 'METHOD target HTTP/1.x'")
+
+
+def _request(method: bytes, target: bytes, version: bytes, fields: Fields) -> RequestHeader:
+    """The request head, its target in one of the four forms and its Host in order (RFC 9112 section 3.2)."""
+    hosts = fields.get_all(b"host")
+    if len(hosts) > 1 or (not hosts and version == b"1.1"):
+        raise MessageFault(400, "a request needs exactly one Host")
+    if hosts and Authority.parse(hosts[0]) is None:
+        raise MessageFault(400, f"Host {hosts[0][:80]!r} is not host[:port]")
+    head = RequestHeader.received(method, target, version, fields)
+    if method == b"CONNECT":
+        authority = Authority.parse(target)
+        if authority is None or authority.port is None:
+            raise MessageFault(400, f"CONNECT needs host:port, not {target[:80]!r}")
+    elif target[:1] != b"/" and not (target == b"*" and method == b"OPTIONS"):
+        _split_absolute(head)
+    return head
+
+
+def _split_absolute(head: RequestHeader) -> None:
+    match = _ABSOLUTE.fullmatch(head.target)
+    if match is None or Authority.parse(match[2]) is None:
+        raise MessageFault(400, f"target {head.target[:80]!r} is neither a path nor an http URI")
+    if match[1].lower() == b"https":
+        # Deviation from nothing but habit: a plain-text connection cannot vouch for https.
+        raise MessageFault(400, "an https target on a plain-text connection")
+    rest = match[3] or (b"*" if head.method == b"OPTIONS" else b"/")
+    head.target = rest if rest[:1] in (b"/", b"*") else b"/" + rest
+    head.fields.insert(b"Host", match[2])  # the target's authority wins (RFC 9112 section 3.2.2)

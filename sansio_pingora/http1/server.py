@@ -1,0 +1,414 @@
+"""The server's side of an HTTP/1 connection."""
+
+from __future__ import annotations
+
+import math
+
+from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
+from sansio_pingora.http1.codec import Codec, NativeCodec
+from sansio_pingora.http1.connection import (
+    BODY,
+    FIRST_BYTE,
+    HEAD,
+    KEEPALIVE,
+    NOTHING,
+    PIPELINED,
+    TUNNEL,
+    Http1Connection,
+)
+from sansio_pingora.http1.keepalive import may_persist
+from sansio_pingora.http1.states import MOVES, Half, Move
+from sansio_pingora.limits import Limits
+from sansio_pingora.machine import AT_ONCE, Event
+from sansio_pingora.wire import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Header,
+    HttpTask,
+    MessageFault,
+    RequestHeader,
+    ResponseHeader,
+    error_page,
+    http_date,
+    response_framing,
+)
+
+__all__ = ["Http1Server"]
+
+# A draining connection that waits for a request answers one that is already on its way.
+_DRAIN_PATIENCE = 5.0
+# How long a request body may stay below min_body_rate before its mean counts.
+_RATE_GRACE = 10.0
+
+
+class Http1Server(Http1Connection):
+    """Requests in, responses out, one exchange at a time; requests that came early are kept and served in order.
+
+    ``wall_offset`` is Unix time minus monotonic time, for Date; None sends none.
+    """
+
+    __slots__ = (
+        "_body_began",
+        "_continue_due",
+        "_last",
+        "_method",
+        "_mute",
+        "_peer_ended",
+        "_stopped_at",
+        "_upgrade",
+        "_version",
+        "_wall_offset",
+        "abort_on_close",
+        "allow_connect",
+        "requests_left",
+    )
+
+    source = ErrorSource.DOWNSTREAM
+
+    def __init__(
+        self,
+        now: float,
+        limits: Limits,
+        *,
+        codec: Codec | None = None,
+        wall_offset: float | None = None,
+        allow_connect: bool = False,
+        abort_on_close: bool = False,
+    ) -> None:
+        super().__init__(codec or NativeCodec(limits, server=True), limits)
+        self.allow_connect = allow_connect
+        """CONNECT makes a tunnel; otherwise it is answered 405."""
+        self.abort_on_close = abort_on_close
+        """A client that shuts its side while it waits for the answer has given up."""
+        self.requests_left = limits.keepalive_request_limit
+        self._wall_offset = wall_offset
+        self._method = b""
+        self._version = b"1.1"
+        self._continue_due = False  # the client waits for a 100 before it sends its body
+        self._upgrade = False
+        self._last = False  # the client said that it sends no more requests
+        self._mute = False  # an answer without a body: what the application sends as one goes nowhere
+        self._peer_ended = False
+        self._body_began = 0.0
+        self._stopped_at = -math.inf
+        self._watch(FIRST_BYTE, now + limits.first_byte_timeout)
+        self._arm()
+
+    # ── receiving requests ───────────────────────────────────────────────────────────
+
+    def _read_head(self, events: list[Event], now: float) -> bool:
+        read = self._codec.read_request()
+        if read is None:
+            if self.receiving is Half.IDLE:
+                if self._codec.buffered:
+                    self.receiving = MOVES[self.receiving, Move.BEGIN]
+                    self._watch(HEAD, now + self.limits.head_timeout)
+                elif self._read_deadline == math.inf:  # only a blank line came
+                    self._watch(KEEPALIVE, now + self.limits.keepalive_timeout)
+            return False
+        head, framing = read
+        self._method = method = head.method
+        self._version = head.version
+        fields = head.fields
+        self._continue_due = self._upgrade = False
+        if method == b"CONNECT" and not self.allow_connect:
+            raise MessageFault(405, "CONNECT is not enabled here")
+        if framing:
+            self._expect_body(head, framing)
+        if b"expect" in fields and head.version == b"1.1":
+            self._judge_expectation(head, framing)
+        if b"upgrade" in fields and head.version == b"1.1":
+            self._upgrade = b"upgrade" in fields.tokens(b"connection")
+        self.stream += 1
+        self._active = True
+        self._mute = False
+        self._last = not may_persist(head)
+        self.keep = not (self._last or self._draining)
+        if self.requests_left is not None:
+            self.requests_left -= 1
+            self.keep = self.keep and self.requests_left > 0
+        self.sending = Half.HEAD
+        self._read_framing = framing
+        self._received = self._unconsumed = 0
+        self._read_deadline = math.inf
+        self._read_reason = NOTHING
+        if framing == 0:
+            self.receiving = Half.COMPLETE
+            events.append((self.stream, Header(head, True)))
+            return False
+        self.receiving = Half.BODY
+        events.append((self.stream, Header(head, False)))
+        self._codec.start_body(framing)
+        self._body_began = now
+        if not self._continue_due:
+            self._start_clock(now)
+        return True
+
+    def _expect_body(self, head: RequestHeader, framing: int) -> None:
+        if head.method in (b"TRACE", b"CONNECT"):
+            raise MessageFault(400, f"{head.method.decode('ascii')} with a body")
+        ceiling = self.limits.max_body
+        if ceiling is not None and framing > ceiling:
+            raise MessageFault(413, f"a body of {framing} bytes where {ceiling} are allowed")
+
+    def _judge_expectation(self, head: RequestHeader, framing: int) -> None:
+        if [value.lower() for value in head.fields.get_all(b"expect")] != [b"100-continue"]:
+            raise MessageFault(417, "an expectation other than 100-continue")
+        self._continue_due = framing != 0
+
+    def _check_body_size(self) -> None:
+        ceiling = self.limits.max_body
+        if ceiling is not None and self._received > ceiling:
+            raise MessageFault(413, f"a body of more than {ceiling} bytes")
+
+    def _read_body(self, events: list[Event], now: float) -> bool:
+        if self._codec.buffered:
+            self._continue_due = False  # it did not wait
+        elif self._continue_due:
+            return False
+        return super()._read_body(events, now)
+
+    def _received_message(self, events: list[Event], now: float) -> None:
+        if self.sending is Half.RAW:
+            self.receiving = MOVES[self.receiving, Move.SWITCH]
+            self._start_clock(now)
+            self._raw_received(self._codec.take_rest(), events, now)
+        elif self.sending is Half.COMPLETE:
+            self._end_exchange(now)
+        else:
+            self.want_read = True  # to see the client go away
+
+    def invite_body(self, stream_id: int, now: float) -> None:
+        """See :meth:`Connection.invite_body` (RFC 9110 section 10.1.1)."""
+        if self._continue_due and stream_id == self.stream and self._active:
+            self._continue_due = False
+            if self.sending is Half.HEAD:
+                self._put(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._start_clock(now)
+            self._arm()
+            self._touch()
+
+    def _start_clock(self, now: float) -> None:
+        if self.receiving is not Half.BODY:
+            super()._start_clock(now)
+            return
+        if self._stopped_at > self._body_began:
+            self._body_began += now - self._stopped_at  # the time in which we did not read is not the client's
+            self._stopped_at = -math.inf
+        deadline = now + self.limits.body_idle_timeout
+        rate = self.limits.min_body_rate
+        if rate:
+            deadline = min(deadline, self._body_began + max(_RATE_GRACE, self._received / rate))
+        self._watch(BODY, deadline)
+
+    def _stop_clock(self, now: float) -> None:
+        super()._stop_clock(now)
+        self._stopped_at = now
+
+    # ── sending responses ────────────────────────────────────────────────────────────
+
+    def _send_head(self, head: object, end: bool, now: float) -> None:
+        if not isinstance(head, ResponseHeader):
+            raise LocalProtocolError(f"a server sends a ResponseHeader, not {head!r}")
+        if self.sending is not Half.HEAD:
+            self._refuse_send("a response head")
+        status = head.status
+        if status < 200:
+            self._send_informational(head, now)
+            return
+        if self._method == b"CONNECT" and status < 300:
+            self._send_tunnel_head(head, now)
+            return
+        framing, extra = self._frame(head, end)
+        if self._continue_due or (self.receiving is Half.BODY and self._read_framing > self.limits.linger_bytes + self._received):
+            # Whether the body still comes, nobody knows; or it is more than we would read to keep the connection.
+            self.keep = False
+        if not self.keep:
+            extra += b"Connection: close\r\n"
+        elif self._version == b"1.0":
+            extra += b"Connection: keep-alive\r\n"
+        if self._wall_offset is not None and b"date" not in head.fields:
+            extra += b"Date: %b\r\n" % http_date(int(now + self._wall_offset))
+        if b"connection" in head.fields or (status == 204 and framing != UNTIL_CLOSE):
+            head = head.clone()
+            for name in (b"connection",) if status != 204 else (b"connection", b"content-length", b"transfer-encoding"):
+                head.fields.remove(name)
+        self._mute = not end and (self._method == b"HEAD" or status in (204, 304))
+        self._put(self._codec.write_response(head, extra, 0 if end or self._mute else framing))
+        self._left_to_send = framing
+        move = Move.HEAD_ONLY if end or framing == 0 else Move.HEAD_THEN_BODY
+        self.sending = MOVES[self.sending, move]
+        if move is Move.HEAD_ONLY:
+            self._sent_message(now)
+
+    def _frame(self, head: ResponseHeader, end: bool) -> tuple[int, bytes]:
+        """How the body of *head* is framed, and the field line that says so where it has none."""
+        fields = head.fields
+        try:
+            framing = response_framing(head, b"GET")
+        except MessageFault as fault:
+            raise LocalProtocolError(f"response head: {fault.reason}") from None
+        bodiless = self._method == b"HEAD" or head.status in (204, 304)
+        extra = b""
+        if framing == CHUNKED and self._version == b"1.0":
+            raise LocalProtocolError("Transfer-Encoding to an HTTP/1.0 client: leave the framing to the connection")
+        if end and framing > 0 and not bodiless:
+            raise LocalProtocolError(f"a head that ends the response declares a body of {framing} bytes")
+        if framing == UNTIL_CLOSE and not bodiless:
+            if end:
+                extra = b"Content-Length: 0\r\n"
+            elif self._version == b"1.1":
+                framing, extra = CHUNKED, b"Transfer-Encoding: chunked\r\n"
+            else:
+                self.keep = False
+        if b"connection" in fields and b"close" in fields.tokens(b"connection"):
+            self.keep = False
+        return framing, extra
+
+    def _send_informational(self, head: ResponseHeader, now: float) -> None:
+        if head.status == 101:
+            if not self._upgrade:
+                raise LocalProtocolError("101 to a request that offered no upgrade")
+            self._put(self._codec.write_response(head, b"", 0))
+            self._start_raw(now)
+            self._arm()
+        elif self._version == b"1.1":  # HTTP/1.0 knows no 1xx (RFC 9110 section 15.2)
+            self._put(self._codec.write_response(head, b"", 0))
+            if head.status == 100 and self._continue_due:
+                self._continue_due = False
+                self._start_clock(now)
+                self._arm()
+
+    def _send_tunnel_head(self, head: ResponseHeader, now: float) -> None:
+        if b"content-length" in head.fields or b"transfer-encoding" in head.fields:
+            raise LocalProtocolError("a 2xx to CONNECT has no body: take its framing fields away (RFC 9110 section 9.3.6)")
+        self._put(self._codec.write_response(head, b"", 0))
+        self._start_raw(now)
+        self._arm()
+
+    def _send_body(self, data: bytes, end: bool, now: float) -> None:
+        if not self._mute:
+            super()._send_body(data, end, now)
+            return
+        if self._left_to_send >= 0:
+            self._left_to_send = max(self._left_to_send - len(data), 0)
+        if end or self._left_to_send == 0:
+            self._end_body(None, now)
+
+    def _end_body(self, task: HttpTask | None, now: float) -> None:
+        if self._mute:
+            self.sending = MOVES[self.sending, Move.END]
+            self._sent_message(now)
+        else:
+            super()._end_body(task, now)
+
+    def _send_end(self, task: HttpTask, now: float) -> None:
+        if self._mute and self.sending is Half.BODY:
+            self._end_body(task, now)
+        else:
+            super()._send_end(task, now)
+
+    def _sent_message(self, now: float) -> None:
+        self._active = False
+        if self.receiving is Half.COMPLETE:
+            self._end_exchange(now)
+        elif self.keep:
+            self._linger_left = self.limits.linger_bytes  # read on: the rest of the request, to the next one
+            self.want_read = True
+            self._watch(BODY, now + self.limits.linger_timeout)
+            self._arm()
+        else:
+            self._linger(now)
+
+    def _end_exchange(self, now: float) -> None:
+        if self._peer_ended or (self._last and not self._codec.buffered):
+            self._close(now)
+            return
+        if not self.keep:
+            self._linger(now)
+            return
+        self._codec.next_message()
+        self.receiving = MOVES[self.receiving, Move.NEXT]
+        self.sending = MOVES[self.sending, Move.NEXT]
+        self.want_read = True
+        if self._codec.buffered:
+            self._watch(PIPELINED, AT_ONCE)
+        else:
+            self._watch(KEEPALIVE, now + (_DRAIN_PATIENCE if self._draining else self.limits.keepalive_timeout))
+        self._arm()
+
+    # ── ends ─────────────────────────────────────────────────────────────────────────
+
+    def receive_eof(self, now: float) -> list[Event]:
+        """See :meth:`Connection.receive_eof`."""
+        events: list[Event] = []
+        self._peer_ended = True
+        self._codec.receive_eof()
+        receiving = self.receiving
+        if receiving is Half.RAW:
+            self._raw_eof(events, now)
+        elif receiving is Half.COMPLETE:
+            self.keep = False
+            self.want_read = False
+            if self.abort_on_close:
+                self._fail(Error(ErrorType.CONNECTION_CLOSED, "the client left while it was to be answered"), events)
+                self._close(now)
+        elif receiving is Half.BODY and self._active:
+            self._fail(Error(ErrorType.CONNECTION_CLOSED, "the client ended amid its request body"), events)
+            self._cut(now)
+        elif not (receiving is Half.CLOSED and self.sending in (Half.HEAD, Half.BODY, Half.RAW)):
+            self._say_closed(None, events)
+            self._close(now)
+        return events
+
+    def _refuse(self, fault: MessageFault, events: list[Event], now: float) -> None:
+        """Answer a request that breaks the rules, if it can still be answered, and close."""
+        amid_body = self.receiving is Half.BODY
+        if not amid_body:
+            self.stream += 1  # a request that nobody saw: it gets a number for the log
+            self._active = True
+            self.sending = Half.HEAD
+        heard = self._active
+        etype = ErrorType.READ_TIMEDOUT if fault.status == 408 else ErrorType.INVALID_HTTP_HEADER
+        self._fail(Error(etype, fault.reason, status=fault.status), events)
+        if self.sending is Half.HEAD:
+            page = error_page(fault.status)
+            extra = b"Connection: close\r\n"
+            if self._wall_offset is not None:
+                extra += b"Date: %b\r\n" % http_date(int(now + self._wall_offset))
+            self._put(self._codec.write_response(page, extra, 0))
+            self._linger(now)
+        elif heard:
+            self._cut(now)
+        else:
+            self._linger(now)
+
+    def _read_timed_out(self, reason: str, events: list[Event], now: float) -> None:
+        if reason is HEAD:
+            self._refuse(MessageFault(408, "the head was not complete within head_timeout"), events, now)
+        elif reason is BODY and self._active:
+            self._refuse(MessageFault(408, "the body came slower than body_idle_timeout or min_body_rate allow"), events, now)
+        elif reason is TUNNEL:
+            self._fail(Error(ErrorType.READ_TIMEDOUT, "nothing passed the tunnel for read_timeout"), events)
+            self._cut(now)
+        elif reason is BODY:
+            self._linger(now)
+        else:
+            self._say_closed(None, events)
+            self._close(now)
+
+    def drain(self, now: float) -> None:
+        """See :meth:`Connection.drain`: the exchange under way is the last, and its answer says so."""
+        if self._draining or self.closing:
+            return
+        self._draining = True
+        if self.sending is not Half.IDLE:
+            self.keep = False
+        elif self._read_reason in (FIRST_BYTE, KEEPALIVE):
+            self._read_deadline = min(self._read_deadline, now + _DRAIN_PATIENCE)
+            self._arm()
+        self._touch()
+
+    def open_stream(self, now: float) -> int | None:
+        """A server opens none."""
+        return None

@@ -1,0 +1,8 @@
+"""What a service listens on, and when it accepts: values and decisions, no descriptor."""
+
+from sansio_pingora.listeners.address import ServerAddress
+from sansio_pingora.listeners.filters import AcceptAll, ConnectionFilter
+from sansio_pingora.listeners.options import TcpSocketOptions
+from sansio_pingora.listeners.policy import AcceptPolicy
+
+__all__ = ["AcceptAll", "AcceptPolicy", "ConnectionFilter", "ServerAddress", "TcpSocketOptions"]

@@ -1,0 +1,128 @@
+"""When to accept: ceilings on connections, and what follows from a failed accept."""
+
+from __future__ import annotations
+
+import math
+
+from sansio_pingora.errors import LocalProtocolError
+from sansio_pingora.machine import LogLine
+
+__all__ = ["AcceptPolicy"]
+
+_PAUSE = 0.1
+"""Seconds without accepting after a failure that the next accept would meet again.
+
+The client is still in the backlog, so that the listening socket stays readable: without a
+pause a loop burns a core and fills the log (uvicorn: 90 % CPU and 13 MB of log in 5 s).
+Pingora waits a second for EMFILE and not at all for the others.
+"""
+_LINE_INTERVAL = 1.0
+"""Seconds between two log lines about accepting, however many failures there are."""
+
+_OF_ONE_CONNECTION = frozenset(
+    {
+        "ECONNABORTED",  # gone before we came to it
+        "EINTR",
+        "EPERM",  # a firewall rule forbids this one
+        # Linux reports errors pending on the new socket as errors of accept: accept(2).
+        "ENETDOWN",
+        "EPROTO",
+        "ENOPROTOOPT",
+        "EHOSTDOWN",
+        "ENONET",
+        "EHOSTUNREACH",
+        "EOPNOTSUPP",
+        "ENETUNREACH",
+    }
+)
+_HINTS = {
+    "EMFILE": "no descriptor is free: raise the limit (ulimit -n) or lower max_connections",
+    "ENFILE": "the system has no file left: raise fs.file-max",
+    "ENOBUFS": "the kernel has no socket memory left",
+    "ENOMEM": "the kernel has no memory left",
+}
+
+
+class AcceptPolicy:
+    """Decides for one set of listeners whether to accept now.
+
+    Ask :attr:`accepting` before every accept, report what came of it, and look again at
+    :attr:`deadline`. A driver that is told to wait stops watching its listening sockets.
+    """
+
+    __slots__ = ("_burst", "_left_out", "_max", "_next_line", "_rate", "_refilled", "_stopped", "_tokens", "deadline", "open")
+
+    def __init__(self, *, max_connections: int | None = None, accept_rate: float | None = None) -> None:
+        if accept_rate is not None and accept_rate <= 0:
+            raise ValueError(f"accept_rate must be above 0, not {accept_rate!r}")
+        self._max = math.inf if max_connections is None else max_connections
+        self._rate = accept_rate
+        # One second's worth at once: a smaller bucket would delay a browser's six connections.
+        self._burst = max(1.0, accept_rate or 0.0)
+        self._tokens = self._burst
+        self._refilled = -math.inf
+        self._stopped = False
+        self._next_line = -math.inf
+        self._left_out = 0
+        self.deadline = math.inf
+        """When the pause in force ends; ``math.inf`` without one."""
+        self.open = 0
+        """Connections accepted and not closed yet."""
+
+    @property
+    def accepting(self) -> bool:
+        """Whether to accept one more now."""
+        return self.deadline == math.inf and self.open < self._max and not self._stopped
+
+    def accepted(self, now: float) -> None:
+        """One connection was accepted.
+
+        :raises LocalProtocolError: :attr:`accepting` is false.
+        """
+        if not self.accepting:
+            raise LocalProtocolError("accepted a connection though the policy says to wait: ask accepting before each accept")
+        self.open += 1
+        if self._rate is not None:
+            self._tokens = min(self._burst, self._tokens + (now - self._refilled) * self._rate) - 1.0
+            self._refilled = now
+            if self._tokens < 1.0:
+                self.deadline = now + (1.0 - self._tokens) / self._rate
+
+    def closed(self, now: float) -> None:
+        """One of the accepted connections is closed.
+
+        :raises LocalProtocolError: none is open.
+        """
+        if self.open == 0:
+            raise LocalProtocolError("closed more connections than were accepted")
+        self.open -= 1
+
+    def failed(self, errno_name: str, now: float) -> LogLine | None:
+        """An accept failed with *errno_name*, like ``"EMFILE"``. Returns the line to log, if one is due."""
+        alone = errno_name in _OF_ONE_CONNECTION
+        if not alone and not self._stopped:
+            until = now + _PAUSE
+            self.deadline = until if self.deadline == math.inf else max(self.deadline, until)
+        if now < self._next_line:
+            self._left_out += 1
+            return None
+        self._next_line = now + _LINE_INTERVAL
+        text = f"accepting a connection failed: {errno_name}"
+        if hint := _HINTS.get(errno_name):
+            text += f" ({hint})"
+        if not alone:
+            text += f"; waiting {_PAUSE * 1000:.0f} ms"
+        if self._left_out:
+            text += f"; {self._left_out} more failures since the last line"
+        self._left_out = 0
+        return LogLine("WARNING" if alone else "ERROR", text)
+
+    def handle_timeout(self, now: float) -> None:
+        """Time has passed: a pause that is over ends. Early or repeated calls are harmless."""
+        if now >= self.deadline:
+            self.deadline = math.inf
+
+    def stop(self) -> None:
+        """Accept nothing any more."""
+        self._stopped = True
+        self.deadline = math.inf

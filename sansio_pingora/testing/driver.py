@@ -1,0 +1,411 @@
+"""The simulation's adapter: binds the endpoints of a lane to virtual links, as the real ones bind them to sockets.
+
+It does what the docstring of :mod:`sansio_pingora.machine` says and nothing else, so that
+a machine that works here works on a socket.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, assert_never
+
+from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.machine import (
+    CancelDial,
+    Closing,
+    Coordinator,
+    Dial,
+    Endpoint,
+    Lane,
+    LogLine,
+    RunFilter,
+    StopFilters,
+)
+from sansio_pingora.testing.link import End
+from sansio_pingora.testing.world import TICK, Attempt, OracleBroken, World
+from sansio_pingora.transport import TransportInfo
+
+if TYPE_CHECKING:
+    from sansio_pingora.machine import Application
+
+__all__ = ["Driver", "FilterCancelled", "Pending", "Socket", "sleep"]
+
+EPOCH = 1_700_000_000.0
+"""The Unix time at which virtual time begins."""
+
+
+class FilterCancelled(BaseException):
+    """A filter's task was cancelled from outside, as runtimes do it: not an ``Exception``."""
+
+
+class Socket:
+    """A driver's side of a link: what a transport object is to a real adapter."""
+
+    __slots__ = ("driver", "end", "endpoint", "paused", "shut")
+
+    def __init__(self, driver: Driver, end: End, endpoint: Endpoint) -> None:
+        self.driver = driver
+        self.end = end
+        self.endpoint = endpoint
+        self.paused = False
+        self.shut = False
+
+    def received(self, data: bytes) -> None:
+        """Bytes were read."""
+        self.driver.deliver(self.endpoint.receive_data, data)
+
+    def ended(self) -> None:
+        """The peer shut its write side."""
+        self.driver.deliver(self.endpoint.receive_eof)
+
+    def lost(self, error: Error) -> None:
+        """The link was reset."""
+        self.driver.sockets.pop(self, None)
+        self.driver.deliver(self.endpoint.transport_lost, error)
+
+    def progressed(self) -> None:
+        """The peer took bytes."""
+        end = self.end
+        if self.paused and end.backlog <= end.profile.low:
+            self.paused = False
+            self.driver.deliver(self.endpoint.write_resumed)
+        elif self.endpoint.connection.closing and not end.backlog:
+            self.driver.lane.enlist(self.endpoint)
+            self.driver.settle()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pending:
+    """A command that waits for its answer."""
+
+    coordinator: Coordinator
+    token: int
+
+
+class Driver:
+    """One lane, its application, and everything that it has open."""
+
+    def __init__(self, world: World, application: Application, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.application = application
+        self.lane = Lane()
+        self.log: list[LogLine] = []
+        """Every log line that was ordered."""
+        self.timers: Counter[str] = Counter()
+        """Which deadlines had an input just before, at or after them, by their reason."""
+        self.sockets: dict[Socket, None] = {}
+        """Open transports, oldest first."""
+        self.dials: dict[tuple[Coordinator, int], Attempt] = {}
+        """Connects under way."""
+        self.filters: dict[tuple[Coordinator, int], RunFilter] = {}
+        """Filters that run."""
+        self._armed = math.inf
+        self._inside = False
+        self._rng = world.rng.fork(f"driver {name}")
+        self._upstreams = 0
+        world.drivers.append(self)
+        self.acceptor = application.open(self.lane, world.now, EPOCH + world.now)
+        self.settle()
+
+    # ── input ────────────────────────────────────────────────────────────────────────
+
+    def deliver(self, call: Callable[..., Any], *args: Any) -> None:
+        """Hand one input to a machine, then settle the lane.
+
+        :raises OracleBroken: an exception came out of the core (I-15), or the lane broke another invariant.
+        """
+        world = self.world
+        if self._inside:
+            raise AssertionError("the driver was entered from inside a machine")
+        try:
+            call(*args, world.now)
+        except OracleBroken:
+            raise
+        except Exception as exc:
+            raise OracleBroken("I-15", f"{type(exc).__name__} left the core: {exc}", world) from exc
+        self.settle()
+
+    def accept(self, end: End) -> None:
+        """A link came in at the listener."""
+        now = self.world.now
+        info = TransportInfo(peer=end.other.address, local=end.address, established=now)
+        self.deliver(self._accept, end, info)
+
+    def _accept(self, end: End, info: TransportInfo, now: float) -> None:
+        self._bind(self.acceptor.accept(info, now), end)
+
+    def drain(self) -> None:
+        """Tell the application to end: finish what is there, take no more."""
+        self.world.note(self.name, "drain", 0)
+        self.deliver(self.acceptor.drain)
+
+    def _bind(self, endpoint: Endpoint, end: End) -> None:
+        socket = Socket(self, end, endpoint)
+        endpoint.driver = socket
+        self.sockets[socket] = None
+        self.lane.attach(endpoint)
+        end.owner = socket
+        end.set_reading(endpoint.connection.want_read)
+
+    # ── output ───────────────────────────────────────────────────────────────────────
+
+    def settle(self) -> None:
+        """Serve every member of the lane that wants something, until none does; then arm the timer."""
+        lane = self.lane
+        world = self.world
+        now = world.now
+        rounds = 0
+        self._inside = True
+        try:
+            while members := lane.drain(now):
+                for member in members:
+                    if isinstance(member, Endpoint):
+                        self._serve(member, now)
+                    else:
+                        self._execute(member)
+                rounds += 1
+                if rounds > 10_000:
+                    world.broken("I-9", f"{self.name}: the lane does not settle; it goes on with {members!r}")
+        except OracleBroken:
+            raise
+        except Exception as exc:
+            raise OracleBroken("I-15", f"{type(exc).__name__} left the core: {exc}", world) from exc
+        finally:
+            self._inside = False
+        for oracle in world.watchers:
+            oracle.settled(world, self)
+        deadline = lane.deadline
+        if deadline < self._armed:
+            self._arm(deadline)
+
+    def _serve(self, endpoint: Endpoint, now: float) -> None:
+        socket: Socket | None = endpoint.driver
+        if socket is None:
+            return  # not connected yet, or gone
+        connection = endpoint.connection
+        end = socket.end
+        if connection.closing is Closing.ABORT:
+            self._close(socket, endpoint, now)
+            return
+        chunks = connection.data_to_send()
+        if chunks:
+            data = b"".join(chunks)
+            if data:
+                if socket.shut:
+                    self.world.broken("I-5", f"{end.name}: {len(data)} bytes put out after the write side was shut")
+                self.world.note(end.name, "write", len(data))
+                end.write(data)
+            profile = end.profile
+            if end.backlog:
+                self.world.faults.counts["short write"] += 1
+                if end.backlog > profile.high and not socket.paused:
+                    socket.paused = True
+                    endpoint.write_paused(now, end.unsent)
+            if not socket.paused:
+                endpoint.flushed(now)
+        if connection.closing:
+            if connection.closing is Closing.ABORT or not end.backlog:
+                self._close(socket, endpoint, now)
+            else:
+                end.set_reading(False)
+            return
+        if connection.shut_write and not socket.shut:
+            socket.shut = True
+            self.world.note(end.name, "shut", 0)
+            end.shut()
+        end.set_reading(connection.want_read)
+
+    def _close(self, socket: Socket, endpoint: Endpoint, now: float) -> None:
+        # A member may have put out more since it decided to close; that goes out first.
+        if endpoint.connection.closing is Closing.ABORT:
+            socket.end.abort()
+        else:
+            rest = b"".join(endpoint.connection.data_to_send())
+            if rest:
+                socket.end.write(rest)
+            socket.end.close()
+        del self.sockets[socket]
+        endpoint.transport_lost(None, now)
+
+    def _execute(self, coordinator: Coordinator) -> None:
+        for command in coordinator.take_commands():
+            if isinstance(command, Dial):
+                _Dialing(self, coordinator, command)
+            elif isinstance(command, RunFilter):
+                self._run_filter(coordinator, command)
+            elif isinstance(command, CancelDial):
+                attempt = self.dials.pop((coordinator, command.token), None)
+                if attempt is not None:
+                    attempt.cancelled = True
+            elif isinstance(command, StopFilters):
+                for key in [key for key in self.filters if key[0] is coordinator]:
+                    del self.filters[key]
+                    if self._rng.below(2):  # a thread cannot be stopped: its answer comes all the same
+                        self.world.faults.count("filter stale")
+                        self.world.after(self._rng.uniform(0.0, 2.0), self._answer_stale, key)
+            elif isinstance(command, LogLine):
+                self.log.append(command)
+                self.world.note(self.name, "log", f"{command.level} {command.text}")
+            else:
+                assert_never(command)
+
+    # ── timers ───────────────────────────────────────────────────────────────────────
+
+    def _arm(self, deadline: float) -> None:
+        world = self.world
+        self._armed = deadline
+        at = deadline if deadline > world.now else world.now
+        if at > world.now:
+            # Real timers fire up to their resolution early, and late when the loop is busy.
+            if world.faults.fires("timer early"):
+                world.at(max(world.now, at - TICK), self._wake, deadline)  # and on time as well
+            elif world.faults.fires("timer late"):
+                at += TICK if self._rng.below(2) else self._rng.uniform(0.0, 0.05)
+        world.at(at, self._wake, deadline)
+
+    def _wake(self, armed: float) -> None:
+        if armed != self._armed:
+            return  # an earlier one has been armed since
+        world = self.world
+        now = world.now
+        world.note(self.name, "timer", 0)
+        if now >= armed:
+            self._armed = math.inf
+        self.deliver(self._time_out)
+
+    def _time_out(self, now: float) -> None:
+        for member in self.lane.due(now):
+            if isinstance(member, Endpoint):
+                socket: Socket | None = member.driver
+                self.world.note(socket.end.name if socket else "-", "times out", member.connection.next_reason())
+                member.handle_timeout(now, socket.end.unsent if socket else 0)
+            else:
+                member.handle_timeout(now)
+
+    def count_timer(self, name: str) -> None:
+        """An input was put *name* (before, at, past) the next deadline: remember which that is."""
+        lane = self.lane
+        for socket in self.sockets:
+            if socket.endpoint.connection.deadline == lane.deadline:
+                self.timers[f"{name}: {socket.endpoint.connection.next_reason()}"] += 1
+
+    # ── filters ──────────────────────────────────────────────────────────────────────
+
+    def _run_filter(self, coordinator: Coordinator, command: RunFilter) -> None:
+        faults = self.world.faults
+        key = (coordinator, command.token)
+        self.filters[key] = command
+        self.world.note(self.name, "filter", command.token)
+        if faults.fires("filter never"):
+            return
+        delay = 0.0
+        if faults.fires("filter late"):
+            delay = self._rng.uniform(0.0, 3.0)
+        elif faults.fires("filter out of order"):
+            delay = self._rng.uniform(0.0, 0.01)
+        self.world.after(delay, self._finish_filter, key)
+
+    def _finish_filter(self, key: tuple[Coordinator, int]) -> None:
+        command = self.filters.pop(key, None)
+        if command is None:
+            return
+        coordinator, token = key
+        faults = self.world.faults
+        if faults.fires("filter error"):
+            self.deliver(coordinator.fail, token, Error(ErrorType.INTERNAL_ERROR, "a filter failed by order of the simulator"))
+            return
+        if faults.fires("filter cancelled"):
+            self.deliver(coordinator.fail, token, _wrapped(FilterCancelled()))
+            return
+        try:
+            result = command.call()
+        except Exception as exc:
+            if faults.enabled("filter raises"):
+                faults.count("filter raises")
+            self.deliver(coordinator.fail, token, _wrapped(exc))
+            return
+        if command.is_async:
+            self.filters[key] = command
+            self._step_coroutine((key, result))
+        else:
+            self.deliver(coordinator.resume, token, result)
+
+    def _step_coroutine(self, what: tuple[tuple[Coordinator, int], Coroutine[Any, Any, Any]]) -> None:
+        key, coroutine = what
+        coordinator, token = key
+        if key not in self.filters:
+            coroutine.close()
+            return
+        try:
+            delay = coroutine.send(None)
+        except StopIteration as stop:
+            del self.filters[key]
+            self.deliver(coordinator.resume, token, stop.value)
+        except Exception as exc:
+            del self.filters[key]
+            self.deliver(coordinator.fail, token, _wrapped(exc))
+        else:
+            self.world.after(delay, self._step_coroutine, what)
+
+    def _answer_stale(self, key: tuple[Coordinator, int]) -> None:
+        coordinator, token = key
+        self.deliver(coordinator.resume, token, None)
+
+
+class _Dialing:
+    """A dial under way."""
+
+    __slots__ = ("command", "coordinator", "driver")
+
+    def __init__(self, driver: Driver, coordinator: Coordinator, command: Dial) -> None:
+        self.driver = driver
+        self.coordinator = coordinator
+        self.command = command
+        driver._upstreams += 1
+        name = f"{driver.name}.{driver._upstreams}"
+        driver.dials[coordinator, command.token] = driver.world.connect(self, command.address, name)
+
+    def connected(self, end: End) -> None:
+        """The link is there."""
+        driver = self.driver
+        del driver.dials[self.coordinator, self.command.token]
+        end.audit = []
+        driver.deliver(self._attach, end)
+
+    def _attach(self, end: End, now: float) -> None:
+        endpoint = self.command.endpoint
+        info = TransportInfo(peer=end.other.address, local=end.address, established=now)
+        endpoint.info = info
+        self.driver._bind(endpoint, end)
+        self.coordinator.resume(self.command.token, info, now)
+
+    def refused(self, error: Error) -> None:
+        """There will be none."""
+        driver = self.driver
+        del driver.dials[self.coordinator, self.command.token]
+        driver.deliver(self.coordinator.fail, self.command.token, error)
+
+
+class _Sleep:
+    __slots__ = ("delay",)
+
+    def __init__(self, delay: float) -> None:
+        self.delay = delay
+
+    def __await__(self) -> Iterator[float]:
+        yield self.delay
+
+
+async def sleep(delay: float) -> None:
+    """Sleep for *delay* virtual seconds: the one thing that an ``async def`` filter can await in the simulator."""
+    await _Sleep(delay)
+
+
+def _wrapped(exc: BaseException) -> Error:
+    if isinstance(exc, Error):
+        return exc
+    return Error(ErrorType.INTERNAL_ERROR, "a filter raised", cause=exc)

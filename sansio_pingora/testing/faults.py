@@ -1,0 +1,145 @@
+"""Every fault that the simulator can inject, by name; each injection is counted.
+
+A fault that no run ever fired proves nothing, so a report names the missing ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from sansio_pingora.testing.prng import Random
+
+__all__ = ["ALL_FAULTS", "PARTS", "Faults", "at_part"]
+
+PARTS = (
+    "idle",  # before the first byte of a message
+    "start-line",
+    "fields",
+    "crlf",  # between CR and LF, anywhere
+    "head-end",  # before the last CRLF of a head
+    "body",
+    "chunk-line",
+    "chunk-data",
+    "chunk-end",
+    "trailers",
+)
+"""Where in a message something can happen: the classes of bytes, and so the states of a parser."""
+
+_SIDES = ("client", "origin")
+_ACTIONS = ("split", "reset", "half-close")
+_NAMED = (
+    # network
+    "connect refused",
+    "connect black-holed",
+    "connect late",
+    "connect no route",
+    "accept delayed",
+    "accept aborted",
+    "reordered",
+    "clock jump",
+    "timer early",
+    "timer late",
+    "before a timer",
+    "at a timer",
+    "past a timer",
+    "short write",
+    "short read",
+    "slow reader",
+    # clients
+    "client pipelines",
+    "client hostile",
+    "client drips",
+    "client stalls",
+    "client gives up",
+    "body limit hit",
+    "body over the limit",
+    # origins
+    "origin extra bytes",
+    "origin unsolicited bytes",
+    "origin 1xx burst",
+    "origin truncates",
+    "origin lies",
+    "origin stalls",
+    "origin answers early",
+    "origin closes idle",
+    "origin switches unasked",
+    # the application
+    "filter late",
+    "filter out of order",
+    "filter error",
+    "filter raises",
+    "filter cancelled",
+    "filter never",
+    "filter stale",
+    "pool full",
+    "drain",
+)
+
+_HOOKS = (
+    "early_request_filter",
+    "request_filter",
+    "request_body_filter",
+    "upstream_peer",
+    "connected_to_upstream",
+    "fail_to_connect",
+    "upstream_request_filter",
+    "upstream_response_filter",
+    "upstream_response_body_filter",
+    "response_filter",
+    "response_body_filter",
+    "error_while_proxy",
+    "fail_to_proxy",
+    "logging",
+)
+
+
+def at_part(action: str, side: str, part: str) -> str:
+    """The name of the fault *action* (split, reset, half-close) of *side* in *part* of a message."""
+    return f"{side} {action} in {part}"
+
+
+ALL_FAULTS: tuple[str, ...] = (
+    *_NAMED,
+    *(at_part(action, side, part) for action in _ACTIONS for side in _SIDES for part in PARTS if (action, part) != ("split", "idle")),
+    *(f"exception in {hook}" for hook in _HOOKS),
+)
+"""Every fault that applies to HTTP/1."""
+
+_KNOWN = frozenset(ALL_FAULTS)
+
+
+class Faults:
+    """Decides whether a fault fires, and counts those that did."""
+
+    __slots__ = ("_chances", "_rng", "counts")
+
+    def __init__(self, rng: Random, chances: dict[str, float] | None = None) -> None:
+        self._rng = rng
+        self._chances = chances or {}
+        self.counts: Counter[str] = Counter()
+
+    def fires(self, name: str) -> bool:
+        """Whether *name* happens now; without a chance of its own it never does."""
+        chance = self._chances.get(name, 0.0)
+        if chance and self._rng.chance(chance):
+            self.counts[name] += 1
+            return True
+        return False
+
+    def enabled(self, name: str) -> bool:
+        """Whether *name* can happen at all."""
+        return name in self._chances
+
+    def count(self, name: str) -> None:
+        """*name* was injected by somebody else's decision."""
+        assert name in _KNOWN, name
+        self.counts[name] += 1
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ALL_FAULTS)
+
+
+def missing(counts: Counter[str], expected: Iterable[str] = ALL_FAULTS) -> list[str]:
+    """The faults of *expected* that never fired."""
+    return [name for name in expected if not counts[name]]

@@ -1,0 +1,293 @@
+"""A deterministic network: virtual time, links, listeners, and one seed for everything.
+
+The same seed gives the same trace on every Python: nothing here looks at a clock, at
+``hash()``, at ``id()``, or at the order of a set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.testing.faults import Faults
+from sansio_pingora.testing.link import End, LinkProfile, Owner, link
+from sansio_pingora.testing.prng import Random
+from sansio_pingora.transport import SocketAddr
+
+if TYPE_CHECKING:
+    from sansio_pingora.machine import Application
+    from sansio_pingora.testing.driver import Driver
+    from sansio_pingora.testing.oracles import Oracle
+
+__all__ = ["Attempt", "Connecting", "Listener", "OracleBroken", "TraceLine", "Weather", "World"]
+
+TICK = 2.0**-20
+"""About a microsecond: the step by which inputs miss or hit a deadline."""
+
+TraceLine = tuple[float, str, str, "int | str"]
+"""When, who, what, and a detail: for bytes, their checksum."""
+
+
+class OracleBroken(AssertionError):
+    """An invariant does not hold; the text tells which, when, and how to see it again."""
+
+    def __init__(self, invariant: str, complaint: str, world: World, last: int = 40) -> None:
+        self.invariant = invariant
+        self.complaint = complaint
+        self.seed = world.seed
+        self.now = world.now
+        self.step = world.steps
+        self.lines = [format_line(line) for line in world.trace[-last:]]
+        super().__init__(invariant, complaint)
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                f"{self.invariant}: {self.complaint}",
+                f"  at {self.now!r} s, step {self.step}, seed {self.seed}",
+                *(f"    {line}" for line in self.lines),
+                f"  again: python -m sansio_pingora.testing.simulate --seed {self.seed} --trace",
+            ]
+        )
+
+
+def format_line(line: TraceLine) -> str:
+    """A line of the trace for people."""
+    at, who, what, detail = line
+    return f"{at:12.6f} {who:<14} {what:<10} {detail}"
+
+
+class Listener(Protocol):
+    """What an address leads to."""
+
+    def accept(self, end: End) -> None:
+        """A link came in; own *end* from here on."""
+
+
+class Connecting(Protocol):
+    """What waits for a connect."""
+
+    def connected(self, end: End) -> None:
+        """The link is there; own *end* from here on."""
+
+    def refused(self, error: Error) -> None:
+        """There will be none."""
+
+
+class Attempt:
+    """A connect under way; ``cancelled`` makes its outcome of no interest."""
+
+    __slots__ = ("address", "cancelled", "owner")
+
+    def __init__(self, owner: Connecting, address: SocketAddr) -> None:
+        self.owner = owner
+        self.address = address
+        self.cancelled = False
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """What links are like, and how often faults of the network happen."""
+
+    profiles: tuple[LinkProfile, ...] = (LinkProfile(),)
+    """Each new link gets one of them."""
+    chances: dict[str, float] = field(default_factory=dict)
+    """Probability of each fault by its name, whenever it could happen; see :mod:`.faults`."""
+
+
+class World:
+    """Virtual time and everything that happens in it. Reproducible from *seed*."""
+
+    def __init__(self, seed: int = 0, weather: Weather | None = None) -> None:
+        self.seed = seed
+        self.now = 0.0
+        self.steps = 0
+        self.rng = Random(seed)
+        self.weather = weather or Weather()
+        self.faults = Faults(self.rng.fork("faults"), self.weather.chances)
+        self.trace: list[TraceLine] = []
+        self.drivers: list[Driver] = []
+        self.oracles: list[Oracle] = []
+        self.watchers: list[Oracle] = []
+        """Those of the oracles that want to see every settled lane."""
+        self.failure: OracleBroken | None = None
+        self._queue: list[tuple[float, int, Callable[[Any], None], Any]] = []
+        self._order = 0
+        self._listeners: dict[SocketAddr, Listener] = {}
+        self._links = 0
+        self._link_rng = self.rng.fork("links")
+        self._snaps = any(self.faults.enabled(name) for name in ("before a timer", "at a timer", "past a timer"))
+        self._jumps = self.faults.enabled("clock jump")
+
+    # ── time ─────────────────────────────────────────────────────────────────────────
+
+    def at(self, time: float, call: Callable[[Any], None], arg: Any = None) -> None:
+        """Call *call* with *arg* at *time*; what is due at one instant happens in the order it was asked for."""
+        self._order += 1
+        heappush(self._queue, (time, self._order, call, arg))
+
+    def after(self, delay: float, call: Callable[[Any], None], arg: Any = None) -> None:
+        """Call *call* with *arg* in *delay* seconds."""
+        self.at(self.now + delay, call, arg)
+
+    def note(self, who: str, what: str, detail: int | str) -> None:
+        """Add a line to the trace."""
+        self.trace.append((self.now, who, what, detail))
+
+    def run(self, until: float = math.inf, *, max_steps: int = 1_000_000) -> None:
+        """Let things happen until nothing is left to happen, or the time is *until*.
+
+        :raises OracleBroken: an invariant does not hold.
+        """
+        queue = self._queue
+        stop = self.steps + max_steps
+        while queue and queue[0][0] <= until:
+            at, _, call, arg = heappop(queue)
+            if at > self.now:
+                self.now = at
+            self.steps += 1
+            call(arg)
+            if self.failure is not None:
+                raise self.failure
+            if self.steps >= stop:
+                self.broken("I-10", f"still busy after {max_steps} steps: a loop without an end")
+            if self._jumps and self.faults.fires("clock jump"):
+                self.now += self.rng.uniform(0.0, 0.5)
+        if until != math.inf and until > self.now:
+            self.now = until
+
+    def settle(self) -> None:
+        """Run to quiescence, then ask every oracle for its verdict.
+
+        :raises OracleBroken: an invariant does not hold.
+        """
+        self.run()
+        for oracle in self.oracles:
+            oracle.quiescent(self)
+
+    def watch(self, oracle: Oracle) -> None:
+        """Have *oracle* check from here on."""
+        self.oracles.append(oracle)
+        if oracle.every_step:
+            self.watchers.append(oracle)
+
+    def broken(self, invariant: str, complaint: str) -> None:
+        """Stop: *invariant* does not hold.
+
+        :raises OracleBroken: always, and again after the step: a machine may swallow what a filter raised.
+        """
+        self.failure = OracleBroken(invariant, complaint, self)
+        raise self.failure
+
+    def trace_hash(self) -> str:
+        """One value for everything that happened."""
+        digest = blake2b(digest_size=16)
+        for at, who, what, detail in self.trace:
+            digest.update(f"{at!r} {who} {what} {detail}\n".encode())
+        return digest.hexdigest()
+
+    # ── the network ──────────────────────────────────────────────────────────────────
+
+    def listen(self, address: str | SocketAddr, application: Application | Listener) -> Any:
+        """Serve *application* at *address*: one of the real kind on a driver of its own, or a scripted listener.
+
+        Returns the driver, or the listener.
+        """
+        at = SocketAddr.parse(address) if isinstance(address, str) else address
+        if hasattr(application, "accept"):
+            self._listeners[at] = application
+            return application
+        from sansio_pingora.testing.driver import Driver  # deferred: it needs World
+
+        driver = Driver(self, application, f"s{len(self.drivers) + 1}")
+        self._listeners[at] = driver
+        return driver
+
+    def connect(self, owner: Connecting, address: str | SocketAddr, name: str) -> Attempt:
+        """Connect to *address*; *owner* hears of the outcome later, or never."""
+        at = SocketAddr.parse(address) if isinstance(address, str) else address
+        attempt = Attempt(owner, at)
+        faults = self.faults
+        rng = self._link_rng
+        profile = rng.pick(self.weather.profiles)
+        self.note(name, "connect", str(at))
+        if faults.fires("connect black-holed"):
+            return attempt
+        delay = profile.latency
+        if faults.fires("connect late"):
+            delay += rng.uniform(0.0, 20.0)
+        if faults.fires("connect no route"):
+            self.after(delay, self._refuse, (attempt, ErrorType.CONNECT_NO_ROUTE, "no route to host"))
+        elif at not in self._listeners or faults.fires("connect refused"):
+            self.after(delay, self._refuse, (attempt, ErrorType.CONNECT_REFUSED, "connection refused"))
+        else:
+            self.after(delay, self._join, (attempt, profile, name))
+        return attempt
+
+    def client(self, address: str | SocketAddr, script: Connecting, name: str | None = None) -> Attempt:
+        """Start a scripted client of the server at *address*."""
+        return self.connect(script, address, name or getattr(script, "name", "client"))
+
+    def _refuse(self, what: tuple[Attempt, ErrorType, str]) -> None:
+        attempt, etype, text = what
+        if not attempt.cancelled:
+            attempt.owner.refused(Error(etype, f"{attempt.address}: {text}"))
+
+    def _join(self, what: tuple[Attempt, LinkProfile, str]) -> None:
+        attempt, profile, name = what
+        if attempt.cancelled:
+            return
+        self._links += 1
+        number = self._links
+        listener = self._listeners[attempt.address]
+        near = End(self, f"{name}>{number}", SocketAddr("10.0.0.1", 10_000 + number), profile, self._link_rng.fork(f"near {number}"))
+        far = End(self, f"{number}<{name}", attempt.address, profile, self._link_rng.fork(f"far {number}"))
+        link(near, far)
+        arrival = self.now + profile.latency
+        far._last = arrival  # nothing of the other side's lands before the connect itself does
+        self.at(arrival, self._tell, (attempt, near))
+        if self.faults.fires("accept aborted"):
+            far.abort()
+        elif self.faults.fires("accept delayed"):
+            self.after(self._link_rng.uniform(0.01, 1.0), self._accept, (listener, far))
+        else:
+            listener.accept(far)
+
+    def _tell(self, what: tuple[Attempt, End]) -> None:
+        attempt, end = what
+        if attempt.cancelled:
+            end.abort()
+            return
+        attempt.owner.connected(end)
+
+    def _accept(self, what: tuple[Listener, End]) -> None:
+        listener, end = what
+        if not end.dead:
+            listener.accept(end)
+
+    def snap(self, time: float, end: End) -> float:
+        """Perhaps move an arrival onto the next deadline of the driver behind *end*, or one tick beside it."""
+        if not self._snaps:
+            return time
+        driver = getattr(end.owner, "driver", None)
+        if driver is None:
+            return time
+        deadline: float = driver.lane.deadline
+        if not self.now < deadline < self.now + 100.0:
+            return time
+        for name, offset in (("before a timer", -TICK), ("at a timer", 0.0), ("past a timer", TICK)):
+            if self.faults.fires(name):
+                driver.count_timer(name)
+                return deadline + offset
+        return time
+
+
+def adopt(end: End, owner: Owner, *, reading: bool = True) -> None:
+    """Make *owner* own *end*."""
+    end.owner = owner
+    end.set_reading(reading)

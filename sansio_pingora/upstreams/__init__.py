@@ -1,0 +1,7 @@
+"""Where a request may be sent: peers, their options, and what makes two of them the same."""
+
+from sansio_pingora.upstreams.alpn import ALPN
+from sansio_pingora.upstreams.options import PeerOptions
+from sansio_pingora.upstreams.peer import BasicPeer, HttpPeer, Peer, Scheme
+
+__all__ = ["ALPN", "BasicPeer", "HttpPeer", "Peer", "PeerOptions", "Scheme"]

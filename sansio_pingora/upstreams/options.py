@@ -1,0 +1,192 @@
+"""How one peer is connected to and spoken to, where it differs from the service's limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+from sansio_pingora.transport import DialOptions, SocketAddr, TcpKeepalive
+from sansio_pingora.upstreams.alpn import ALPN
+
+__all__ = ["PeerOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerOptions:
+    """What a peer wants otherwise than the service's :class:`Limits`; None leaves it to them.
+
+    A value: make it once and share it between peers; :func:`dataclasses.replace` makes a changed
+    one. Times are seconds, sizes are bytes. Fields that need something which this version does
+    not have yet are refused when set to anything but their default.
+
+    :raises ValueError: a value is out of range, or takes effect with something not spoken yet.
+    """
+
+    bind_to: SocketAddr | str | None = None
+    """Source address of the connection; port 0 lets the kernel choose one. Kept as a SocketAddr."""
+    connection_timeout: float | None = None
+    """For one connect."""
+    total_connection_timeout: float | None = None
+    """For everything until the connection is usable."""
+    read_timeout: float | None = None
+    """Between two reads from the peer while it owes us something."""
+    write_timeout: float | None = None
+    """Without progress while output waits for the peer."""
+    idle_timeout: float | None = None
+    """How long an unused connection is kept; 0 never keeps one."""
+    verify_cert: bool = True
+    """Check the certificate chain. Without TLS it only keeps the connections of both kinds apart."""
+    verify_hostname: bool = True
+    """Check the name in the certificate. Without TLS as above."""
+    use_system_certs: bool = True
+    """Trust the system's authorities."""
+    alternative_cn: str | None = None
+    """Another name that the certificate may bear."""
+    alpn: ALPN = ALPN.H1
+    """The HTTP versions to offer; they decide which one is spoken."""
+    ca: Any = None
+    """The authorities to trust instead of the default ones."""
+    tcp_keepalive: TcpKeepalive | None = None
+    """Kernel probes on the connection."""
+    tcp_recv_buf: int | None = None
+    """SO_RCVBUF, set before connecting; the kernel doubles it."""
+    dscp: int | None = None
+    """The whole TOS byte, as Pingora takes it: 0 to 255."""
+    h2_ping_interval: float | None = None
+    """Between two PING frames on a quiet connection."""
+    psk: Any = None
+    """Pre-shared keys."""
+    s2n_security_policy: str | None = None
+    """The name of a TLS policy."""
+    max_blinding_delay: float | None = None
+    """The longest delay that hides a TLS fault."""
+    max_h2_streams: int = 1
+    """Requests at once on one HTTP/2 connection."""
+    h2_stream_window_size: int | None = None
+    """What a stream may receive unread."""
+    h2_connection_window_size: int | None = None
+    """What all streams of a connection may receive unread."""
+    allow_h1_response_invalid_content_length: bool = False
+    """Read a response with an invalid Content-Length until the end of the connection, instead of refusing it."""
+    extra_proxy_headers: Mapping[str, bytes] | None = None
+    """More fields for the CONNECT request to a proxy."""
+    curves: str | None = None
+    """The groups of the TLS key exchange, colon separated."""
+    second_keyshare: bool = True
+    """Send a second key share with post-quantum groups."""
+    tcp_fast_open: bool = False
+    """Send the first bytes with the SYN where the kernel can."""
+    tracer: Any = None
+    """Told of connects and disconnects."""
+    custom_l4: Any = None
+    """Replaces the connect."""
+    upstream_tcp_sock_tweak_hook: Callable[[Any], None] | None = None
+    """Called with the socket just before it connects.
+
+    It may decide where the connection ends, so only peers with an equal hook share connections:
+    name one function and pass that, since a lambda per request would never find a kept connection.
+    """
+    proxy_digest_user_data_hook: Any = None
+    """Adds to what is known of a proxy's connection."""
+    upstream_tls_handshake_complete_hook: Any = None
+    """Adds to what is known of a TLS connection."""
+
+    identity: tuple[Any, ...] = field(init=False, repr=False, compare=False, default=())
+    """The part of the reuse key that stems from these options; empty when they decide nothing."""
+
+    def __post_init__(self) -> None:
+        for name, owner in _NOT_IN_FORCE.items():
+            if getattr(self, name) != _DEFAULTS[name]:
+                raise ValueError(
+                    f"peer option {name} takes effect with {owner}, which this version does not speak yet: leave it out"
+                )
+        for name in _TIMES:
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 <= value < math.inf):
+                raise ValueError(f"peer option {name} takes seconds of 0 or more, or None, not {value!r}")
+        if self.tcp_recv_buf is not None and not (_is_whole(self.tcp_recv_buf) and self.tcp_recv_buf > 0):
+            raise ValueError(f"peer option tcp_recv_buf takes bytes of 1 or more, or None, not {self.tcp_recv_buf!r}")
+        if self.dscp is not None and not (_is_whole(self.dscp) and 0 <= self.dscp <= 255):
+            raise ValueError(f"peer option dscp takes the TOS byte, 0 to 255, or None, not {self.dscp!r}")
+        if isinstance(self.bind_to, str):
+            object.__setattr__(self, "bind_to", SocketAddr.parse(self.bind_to))  # frozen, and not yet shared
+        if isinstance(self.bind_to, SocketAddr) and self.bind_to.path is not None:
+            raise ValueError(f"peer option bind_to takes address:port, not {self.bind_to}")
+        if any(getattr(self, name) != _DEFAULTS[name] for name in _IDENTITY):
+            object.__setattr__(self, "identity", tuple(getattr(self, name) for name in _IDENTITY))
+
+    def set_http_version(self, maximum: int, minimum: int) -> Self:
+        """The same options with the HTTP versions from *minimum* to *maximum*; these stay as they are.
+
+        :raises ValueError: no such range, or this version does not speak it yet.
+        """
+        return replace(self, alpn=ALPN.new(maximum, minimum))
+
+    def dial_options(self) -> DialOptions:
+        """How the socket is prepared before it connects."""
+        return DialOptions(
+            bind_to=self.bind_to if isinstance(self.bind_to, SocketAddr) else None,
+            tcp_keepalive=self.tcp_keepalive,
+            tcp_recv_buf=self.tcp_recv_buf,
+            dscp=self.dscp,
+            tcp_fast_open=self.tcp_fast_open,
+            tweak=self.upstream_tcp_sock_tweak_hook,
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_DEFAULTS = {spec.name: spec.default for spec in fields(PeerOptions)}
+
+_TIMES = ("connection_timeout", "total_connection_timeout", "read_timeout", "write_timeout", "idle_timeout")
+
+_NOT_IN_FORCE = {
+    "use_system_certs": "TLS",
+    "alternative_cn": "TLS",
+    "ca": "TLS",
+    "psk": "TLS",
+    "s2n_security_policy": "TLS",
+    "max_blinding_delay": "TLS",
+    "curves": "TLS",
+    "second_keyshare": "TLS",
+    "upstream_tls_handshake_complete_hook": "TLS",
+    "alpn": "HTTP/2",
+    "h2_ping_interval": "HTTP/2",
+    "max_h2_streams": "HTTP/2",
+    "h2_stream_window_size": "HTTP/2",
+    "h2_connection_window_size": "HTTP/2",
+    "extra_proxy_headers": "CONNECT through a proxy",
+    "proxy_digest_user_data_hook": "CONNECT through a proxy",
+    "tracer": "connection tracing",
+    "custom_l4": "custom connects",
+}
+
+# What decides who is at the other end, whom we trust to be there, or how strictly its bytes
+# are read: a connection made under one of these is never handed to a peer with another.
+# Pingora leaves out ca, bind_to, alpn, custom_l4, the proxy's fields and the hook.
+_IDENTITY = (
+    "bind_to",
+    "verify_cert",
+    "verify_hostname",
+    "use_system_certs",
+    "alternative_cn",
+    "alpn",
+    "ca",
+    "psk",
+    "s2n_security_policy",
+    "max_h2_streams",
+    "allow_h1_response_invalid_content_length",
+    "extra_proxy_headers",
+    "curves",
+    "second_keyshare",
+    "custom_l4",
+    "upstream_tcp_sock_tweak_hook",
+)
