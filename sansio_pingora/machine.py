@@ -315,7 +315,7 @@ class Endpoint:
         lane = self.lane
         if self not in lane.endpoints:
             return
-        lane.endpoints.discard(self)
+        del lane.endpoints[self]
         self._deliver(self.connection.transport_lost(reason, now), now)
         self.receiver = _NOBODY
         self.driver = None
@@ -374,14 +374,14 @@ class Lane:
 
     def __init__(self) -> None:
         self.dirty: list[Member] = []
-        self.endpoints: set[Endpoint] = set()
-        """Those with a live transport."""
+        self.endpoints: dict[Endpoint, None] = {}
+        """Those with a live transport, in the order in which they came; the values say nothing."""
         self._timers: list[tuple[float, int, Member]] = []
         self._order = 0
 
     def attach(self, endpoint: Endpoint) -> None:
         """The endpoint has a transport from here on."""
-        self.endpoints.add(endpoint)
+        self.endpoints[endpoint] = None
         self.enlist(endpoint)
 
     def enlist(self, member: Member) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from sansio_pingora.connectors.deadlines import Deadlines
 from sansio_pingora.connectors.dial_plan import DialPlan
 from sansio_pingora.connectors.lease import Lease, UpstreamConnection, Waiter
-from sansio_pingora.connectors.pool import CloseConnection, ConnectionPool, Grant, WaitTimedOut
+from sansio_pingora.connectors.pool import CloseConnection, ConnectionPool, Grant, PoolCommand, WaitTimedOut
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
 from sansio_pingora.machine import CancelDial, Command, Endpoint, Lane
 from sansio_pingora.transport import TransportInfo
@@ -24,11 +24,10 @@ __all__ = ["Connector"]
 class _Kept:
     """One connection, and the receiver of its events while nobody has it leased."""
 
-    __slots__ = ("connection", "connector", "endpoint", "idle", "key")
+    __slots__ = ("connection", "connector", "endpoint", "idle")
 
-    def __init__(self, connector: Connector, key: Hashable, connection: UpstreamConnection) -> None:
+    def __init__(self, connector: Connector, connection: UpstreamConnection) -> None:
         self.connector = connector
-        self.key = key
         self.connection = connection
         self.endpoint = Endpoint(connector.lane, connection, self)
         self.idle = False
@@ -41,17 +40,16 @@ class _Kept:
 
 
 class _Request:
-    """Who asked, until answered. ``dial`` is None while it waits in the pool."""
+    """Who asked, until answered. ``plan`` is None while it waits in the pool."""
 
-    __slots__ = ("dial", "key", "kept", "peer", "token", "waiter")
+    __slots__ = ("key", "peer", "plan", "token", "waiter")
 
     def __init__(self, peer: Peer, key: Hashable, waiter: Waiter, token: int) -> None:
         self.peer = peer
         self.key = key
         self.waiter = waiter
         self.token = token
-        self.dial: DialPlan | None = None
-        self.kept: _Kept | None = None
+        self.plan: DialPlan | None = None
 
 
 class Connector:
@@ -72,6 +70,7 @@ class Connector:
         "_requests",
         "_token",
         "armed",
+        "deadline",
         "lane",
         "listed",
     )
@@ -88,6 +87,8 @@ class Connector:
         self.lane = lane
         self.listed = False
         self.armed = math.inf
+        self.deadline = math.inf
+        """When to call :meth:`handle_timeout`. May be early, never late."""
         self._limits = limits
         self._new_connection = new_connection
         self._pool: ConnectionPool[_Kept, _Request] = ConnectionPool(
@@ -100,7 +101,7 @@ class Connector:
         )
         # By identity: a waiter need not be hashable, and the request keeps it alive.
         self._requests: dict[tuple[int, int], _Request] = {}
-        self._dials: dict[int, _Request] = {}
+        self._dials: dict[int, tuple[_Request, DialPlan, _Kept]] = {}
         self._deadlines: Deadlines[DialPlan] = Deadlines()
         self._token = 0
         self._commands: list[Command] = []
@@ -117,9 +118,12 @@ class Connector:
         pool = self._pool
         while (kept := pool.acquire(key, now)) is not None:
             kept.idle = False
-            if not kept.connection.closing:
-                return self._lease(kept, peer, now, reused=True)
-            pool.discard(kept)
+            if kept.connection.closing:
+                pool.discard(kept)
+                continue
+            if pool.has_commands:  # expired ones that stood before this one
+                self._settle(now)
+            return _lease(kept, peer, now, reused=True)
         if (id(waiter), token) in self._requests:
             raise LocalProtocolError(f"{waiter!r} is waiting under {token} already")
         request = _Request(peer, key, waiter, token)
@@ -136,10 +140,10 @@ class Connector:
         request = self._requests.pop((id(waiter), token), None)
         if request is None:
             return
-        if request.dial is None:
+        if request.plan is None:
             self._pool.cancel(request)
         else:
-            self._give_up(request, now)
+            self._give_up(request.plan, now)
         self._settle(now)
 
     def release(self, lease: Lease, now: float, *, reuse: bool) -> None:
@@ -161,7 +165,7 @@ class Connector:
         else:
             self._pool.discard(kept)
             _close(connection, now)
-        if self._pool.has_commands or self._pool.deadline < self.armed:
+        if self._pool.has_commands or self._pool.deadline < self.deadline:
             self._settle(now)
 
     def drain(self, now: float) -> None:
@@ -170,11 +174,6 @@ class Connector:
         self._settle(now)
 
     # ── what the driver does ─────────────────────────────────────────────────────────
-
-    @property
-    def deadline(self) -> float:
-        """When to call :meth:`handle_timeout`. May be early, never late."""
-        return min(self._pool.deadline, self._deadlines.next)
 
     def take_commands(self) -> list[Command]:
         """Every command given since the last call, in order."""
@@ -185,11 +184,10 @@ class Connector:
 
     def resume(self, token: int, value: TransportInfo, now: float) -> None:
         """The dial of *token* has connected."""
-        request = self._dialled(token)
-        if request is None:
+        dialled = self._dialled(token)
+        if dialled is None:
             return
-        kept = request.kept
-        assert kept is not None  # set together with dial
+        request, _, kept = dialled
         kept.endpoint.info = value
         self._pool.establish(request.key, kept, now)
         if kept.connection.closing:
@@ -197,17 +195,17 @@ class Connector:
             error = Error(ErrorType.CONNECTION_CLOSED, f"closed as soon as connected: {request.peer}").into_up()
             request.waiter.fail(request.token, error, now)
         else:
-            request.waiter.resume(request.token, self._lease(kept, request.peer, now, reused=False), now)
+            request.waiter.resume(request.token, _lease(kept, request.peer, now, reused=False), now)
         self._settle(now)
 
     def fail(self, token: int, error: Error, now: float) -> None:
         """The dial of *token* has failed."""
-        request = self._dialled(token)
-        if request is None:
+        dialled = self._dialled(token)
+        if dialled is None:
             return
-        self._pool.abandon(request.key, now)
-        assert request.dial is not None  # as above
-        request.waiter.fail(request.token, request.dial.failed(error), now)
+        request, plan, _ = dialled
+        self._pool.abandon(request.key)
+        request.waiter.fail(request.token, plan.failed(error), now)
         self._settle(now)
 
     def handle_timeout(self, now: float) -> None:
@@ -215,10 +213,10 @@ class Connector:
         self._pool.handle_timeout(now)
         for plan in self._deadlines.due(now):
             # A waiter that was told of the plan before may have cancelled this one.
-            request = self._dials.get(plan.token)
-            if request is not None:
+            if (dialling := self._dials.get(plan.token)) is not None:
+                request = dialling[0]
                 del self._requests[id(request.waiter), request.token]
-                self._give_up(request, now)
+                self._give_up(plan, now)
                 request.waiter.fail(request.token, plan.timed_out(), now)
         self._settle(now)
 
@@ -245,40 +243,33 @@ class Connector:
 
     # ── inside ───────────────────────────────────────────────────────────────────────
 
-    def _lease(self, kept: _Kept, peer: Peer, now: float, *, reused: bool) -> Lease:
-        stream_id = kept.connection.open_stream(now)
-        assert stream_id is not None  # it is new, or was reusable and nothing has happened on it since
-        return Lease(kept.endpoint, kept.connection, stream_id, peer, reused, kept)
-
     def _dial(self, request: _Request, now: float) -> None:
         """Connect for *request*, which has room reserved."""
         self._token += 1
         plan = DialPlan(request.peer, self._limits, self._token, now)
-        kept = _Kept(self, request.key, self._new_connection(request.peer, now))
-        request.dial = plan
-        request.kept = kept
-        self._dials[plan.token] = request
+        kept = _Kept(self, self._new_connection(request.peer, now))
+        request.plan = plan
+        self._dials[plan.token] = request, plan, kept
         self._deadlines.arm(plan)
         self._commands.append(plan.command(kept.endpoint))
 
-    def _dialled(self, token: int) -> _Request | None:
-        """The request whose dial was answered; None when the answer is late."""
-        request = self._dials.pop(token, None)
-        if request is not None:
-            assert request.dial is not None  # it was in _dials
-            self._deadlines.forget(request.dial)
+    def _dialled(self, token: int) -> tuple[_Request, DialPlan, _Kept] | None:
+        """The dial that was answered, now forgotten; None when the answer is late."""
+        dialled = self._dials.pop(token, None)
+        if dialled is not None:
+            request, plan, _ = dialled
+            self._deadlines.forget(plan)
             del self._requests[id(request.waiter), request.token]
-        return request
+        return dialled
 
-    def _give_up(self, request: _Request, now: float) -> None:
-        """Stop the dial of *request* and pass its room on."""
-        assert request.dial is not None and request.kept is not None  # the caller saw the dial
-        del self._dials[request.dial.token]
-        self._deadlines.forget(request.dial)
-        self._commands.append(CancelDial(request.dial.token))
+    def _give_up(self, plan: DialPlan, now: float) -> None:
+        """Stop a dial and pass its room on."""
+        request, _, kept = self._dials.pop(plan.token)
+        self._deadlines.forget(plan)
+        self._commands.append(CancelDial(plan.token))
         # A driver that has connected already, and whose answer crosses the command, finds it closing.
-        request.kept.connection.abort(now)
-        self._pool.abandon(request.key, now)
+        kept.connection.abort(now)
+        self._pool.abandon(request.key)
 
     def _lose(self, kept: _Kept, now: float) -> None:
         """An idle connection spoke or died."""
@@ -300,10 +291,11 @@ class Connector:
                         self._obey(command, now)
             finally:
                 self._obeying = False
+        self.deadline = min(self._pool.deadline, self._deadlines.next)
         if self._commands or self.deadline < self.armed:
             self.lane.enlist(self)
 
-    def _obey(self, command: CloseConnection[_Kept] | Grant[_Kept, _Request] | WaitTimedOut[_Request], now: float) -> None:
+    def _obey(self, command: PoolCommand[_Kept, _Request], now: float) -> None:
         match command:
             case CloseConnection(kept):
                 kept.idle = False
@@ -311,24 +303,29 @@ class Connector:
             case Grant(request, key, kept):
                 self._granted(request, key, kept, now)
             case WaitTimedOut(request):
-                if self._requests.pop((id(request.waiter), request.token), None) is request:
+                if self._is_live(request):
+                    del self._requests[id(request.waiter), request.token]
                     request.waiter.fail(request.token, self._waited(request), now)
             case _:
                 assert_never(command)
 
     def _granted(self, request: _Request, key: Hashable, kept: _Kept | None, now: float) -> None:
-        live = self._requests.get((id(request.waiter), request.token)) is request
+        live = self._is_live(request)
         if kept is None:
             if live:
                 self._dial(request, now)
             else:
-                self._pool.abandon(key, now)
+                self._pool.abandon(key)
         elif live:
             del self._requests[id(request.waiter), request.token]
             kept.idle = False
-            request.waiter.resume(request.token, self._lease(kept, request.peer, now, reused=True), now)
+            request.waiter.resume(request.token, _lease(kept, request.peer, now, reused=True), now)
         else:
             self._pool.release(kept, now, request.peer.options.idle_timeout)
+
+    def _is_live(self, request: _Request) -> bool:
+        """Whether it was not cancelled by a waiter that was answered just before it."""
+        return self._requests.get((id(request.waiter), request.token)) is request
 
     def _waited(self, request: _Request) -> Error:
         limits = self._limits
@@ -338,6 +335,12 @@ class Connector:
             f"connections became free: {request.peer}",
             esource=ErrorSource.UPSTREAM,
         )
+
+
+def _lease(kept: _Kept, peer: Peer, now: float, *, reused: bool) -> Lease:
+    stream_id = kept.connection.open_stream(now)
+    assert stream_id is not None  # it is new, or was reusable and nothing has happened on it since
+    return Lease(kept.endpoint, kept.connection, stream_id, peer, reused, kept)
 
 
 def _close(connection: UpstreamConnection, now: float) -> None:

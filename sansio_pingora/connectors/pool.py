@@ -162,7 +162,8 @@ class ConnectionPool(Generic[H, W]):
                 peer.busy += 1
                 return entry.handle
             self._close(entry, CloseReason.EXPIRED)
-        self._settle(peer)
+        if not peer.busy:  # then nobody waits either
+            del self._peers[key]
         return None
 
     def reserve(self, key: Hashable) -> bool:
@@ -184,7 +185,7 @@ class ConnectionPool(Generic[H, W]):
             raise LocalProtocolError(f"connection {handle!r} is in the pool already")
         self._entries[handle] = _Entry(handle, self._reserved(key), now + self._max_lifetime)
 
-    def abandon(self, key: Hashable, now: float) -> None:
+    def abandon(self, key: Hashable) -> None:
         """The connection that room was reserved for will not come: the room goes to the next waiter.
 
         :raises LocalProtocolError: nothing was reserved under *key*.

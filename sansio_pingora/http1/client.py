@@ -32,7 +32,7 @@ class Http1Client(Http1Connection):
     ``read_timeout`` and ``write_timeout``: seconds, where a peer wants others than the limits say.
     """
 
-    __slots__ = ("_informational", "_method", "_offered", "_read_timeout", "_write_timeout")
+    __slots__ = ("_informational", "_method", "_offered", "_read_timeout", "_write_timeout", "peer_version")
 
     source = ErrorSource.UPSTREAM
 
@@ -50,6 +50,8 @@ class Http1Client(Http1Connection):
         self._method = b""
         self._offered: list[bytes] = []  # protocols to upgrade to
         self._informational = 0
+        self.peer_version = b"1.1"
+        """What the origin answered with last."""
 
     @property
     def reusable(self) -> bool:
@@ -132,6 +134,7 @@ class Http1Client(Http1Connection):
             return False
         head, framing = read
         status = head.status
+        self.peer_version = head.version
         if self.sending is Half.HEAD:
             raise MessageFault(502, "an answer before the request")
         if head.informational:

@@ -50,7 +50,18 @@ class AcceptPolicy:
     :attr:`deadline`. A driver that is told to wait stops watching its listening sockets.
     """
 
-    __slots__ = ("_burst", "_left_out", "_max", "_next_line", "_rate", "_refilled", "_stopped", "_tokens", "deadline", "open")
+    __slots__ = (
+        "_burst",
+        "_left_out",
+        "_max",
+        "_next_line",
+        "_rate",
+        "_refilled",
+        "_stopped",
+        "_tokens",
+        "deadline",
+        "open",
+    )
 
     def __init__(self, *, max_connections: int | None = None, accept_rate: float | None = None) -> None:
         if accept_rate is not None and accept_rate <= 0:
@@ -80,7 +91,9 @@ class AcceptPolicy:
         :raises LocalProtocolError: :attr:`accepting` is false.
         """
         if not self.accepting:
-            raise LocalProtocolError("accepted a connection though the policy says to wait: ask accepting before each accept")
+            raise LocalProtocolError(
+                "accepted a connection though the policy says to wait: ask accepting before each accept"
+            )
         self.open += 1
         if self._rate is not None:
             self._tokens = min(self._burst, self._tokens + (now - self._refilled) * self._rate) - 1.0

@@ -141,6 +141,7 @@ class Driver:
     def drain(self) -> None:
         """Tell the application to end: finish what is there, take no more."""
         self.world.note(self.name, "drain", 0)
+        self.world.unlisten(self)
         self.deliver(self.acceptor.drain)
 
     def _bind(self, endpoint: Endpoint, end: End) -> None:
@@ -201,7 +202,7 @@ class Driver:
                 end.write(data)
             profile = end.profile
             if end.backlog:
-                self.world.faults.counts["short write"] += 1
+                self.world.faults.count("short write")
                 if end.backlog > profile.high and not socket.paused:
                     socket.paused = True
                     endpoint.write_paused(now, end.unsent)

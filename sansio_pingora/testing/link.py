@@ -269,6 +269,11 @@ class End:
         if lands < self._last:
             lands = self._last
         self._last = lands
+        world = self._world
+        if lands >= world.latest:
+            world.latest = lands
+        else:
+            world.faults.counts["reordered"] += 1
         return lands
 
     def _send_fin(self) -> None:
@@ -349,6 +354,7 @@ class End:
             data = inbox[0] if len(inbox) == 1 else b"".join(inbox)
             inbox.clear()
             if len(data) > self.profile.read_size:
+                world.faults.counts["short read"] += 1
                 inbox.append(data[self.profile.read_size :])
                 data = data[: self.profile.read_size]
             size = len(data)

@@ -1,14 +1,23 @@
-"""What must always hold, each as a small class named after its invariant."""
+"""What must hold in every world, whatever it speaks: each invariant a small class.
+
+The numbers are those of the project's list of invariants; those about HTTP are in
+:mod:`.http_oracles`. I-15, only declared exceptions leave the core, is watched by the
+driver, and so is I-9's other half, that a lane settles.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sansio_pingora.limits import Limits
     from sansio_pingora.testing.driver import Driver
     from sansio_pingora.testing.world import World
 
-__all__ = ["Oracle"]
+__all__ = ["BoundedMemory", "NoTimerlessWait", "Oracle", "Termination"]
+
+SLACK = 65_536
 
 
 class Oracle:
@@ -23,3 +32,63 @@ class Oracle:
 
     def quiescent(self, world: World) -> None:
         """Nothing will happen any more."""
+
+
+class BoundedMemory(Oracle):
+    """I-8: what is held for a connection stays below its cap and 64 KiB."""
+
+    invariant = "I-8"
+    every_step = True
+
+    def __init__(self, limits: Limits) -> None:
+        # Output, or input that waits, or a head that is not complete.
+        self.cap = limits.high_water + max(limits.high_water, limits.max_head) + SLACK
+        self.high_water = limits.high_water
+
+    def settled(self, world: World, driver: Driver) -> None:
+        """See :class:`Oracle`."""
+        for socket in driver.sockets:
+            end = socket.end
+            held: int = getattr(socket.endpoint.connection, "held", 0)
+            if held > self.cap:
+                world.broken(self.invariant, f"{end.name}: {socket.endpoint.connection!r} holds {held} bytes, more than {self.cap}")
+            backlog = end.backlog
+            if backlog > end.profile.high + self.high_water + 2 * SLACK:
+                world.broken(self.invariant, f"{end.name}: {backlog} bytes wait in the transport: the writer was told to pause")
+
+
+class NoTimerlessWait(Oracle):
+    """I-9: while anything is open, something has a deadline, or a filter runs."""
+
+    invariant = "I-9"
+    every_step = True
+
+    def settled(self, world: World, driver: Driver) -> None:
+        """See :class:`Oracle`."""
+        if driver.lane.deadline == math.inf and driver.sockets and not driver.filters:
+            socket = next(iter(driver.sockets))
+            world.broken(self.invariant, f"{socket.end.name}: {socket.endpoint.connection!r} waits, and nothing has a deadline")
+
+
+class Termination(Oracle):
+    """I-10: when nothing will happen any more, nothing is alive."""
+
+    invariant = "I-10"
+
+    def quiescent(self, world: World) -> None:
+        """See :class:`Oracle`."""
+        for driver in world.drivers:
+            for socket in driver.sockets:
+                world.broken(self.invariant, f"{socket.end.name}: {socket.endpoint.connection!r} is open for ever")
+            if driver.lane.endpoints:
+                world.broken(self.invariant, f"{driver.name}: {len(driver.lane.endpoints)} endpoints are alive without a transport")
+            if driver.dials:
+                _, attempt = next(iter(driver.dials.items()))
+                world.broken(self.invariant, f"{driver.name}: the dial to {attempt.address} was never given up")
+            if driver.filters:
+                (coordinator, token), _ = next(iter(driver.filters.items()))
+                world.broken(self.invariant, f"{driver.name}: filter {token} of {coordinator!r} still runs and was never stopped")
+            if driver.lane.dirty:
+                world.broken(self.invariant, f"{driver.name}: {driver.lane.dirty!r} still want attention")
+            if driver.lane.deadline != math.inf:
+                world.broken(self.invariant, f"{driver.name}: a deadline at {driver.lane.deadline} was not served")

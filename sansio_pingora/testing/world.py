@@ -120,6 +120,8 @@ class World:
         self._order = 0
         self._listeners: dict[SocketAddr, Listener] = {}
         self._links = 0
+        self.latest = 0.0
+        """When the latest segment of all lands: an earlier one overtakes it."""
         self._link_rng = self.rng.fork("links")
         self._snaps = any(self.faults.enabled(name) for name in ("before a timer", "at a timer", "past a timer"))
         self._jumps = self.faults.enabled("clock jump")
@@ -233,6 +235,11 @@ class World:
         """Start a scripted client of the server at *address*."""
         return self.connect(script, address, name or getattr(script, "name", "client"))
 
+    def unlisten(self, listener: Listener) -> None:
+        """Nothing listens any more where *listener* did: connects are refused."""
+        for address in [address for address, known in self._listeners.items() if known is listener]:
+            del self._listeners[address]
+
     def _refuse(self, what: tuple[Attempt, ErrorType, str]) -> None:
         attempt, etype, text = what
         if not attempt.cancelled:
@@ -244,7 +251,10 @@ class World:
             return
         self._links += 1
         number = self._links
-        listener = self._listeners[attempt.address]
+        listener = self._listeners.get(attempt.address)
+        if listener is None:
+            self._refuse((attempt, ErrorType.CONNECT_REFUSED, "connection refused"))
+            return
         near = End(self, f"{name}>{number}", SocketAddr("10.0.0.1", 10_000 + number), profile, self._link_rng.fork(f"near {number}"))
         far = End(self, f"{number}<{name}", attempt.address, profile, self._link_rng.fork(f"far {number}"))
         link(near, far)

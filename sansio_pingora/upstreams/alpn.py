@@ -21,7 +21,9 @@ class ALPN(Enum):
         :raises ValueError: there is no such range of versions.
         """
         if not 1 <= minimum <= maximum <= 2:
-            raise ValueError(f"HTTP versions from {minimum} to {maximum}: both are 1 or 2, the lower one is the minimum")
+            raise ValueError(
+                f"HTTP versions from {minimum} to {maximum}: write 1 or 2, the minimum not above the maximum"
+            )
         if maximum == 1:
             return cls.H1
         return cls.H2 if minimum == 2 else cls.H2H1

@@ -24,9 +24,11 @@ def http_date(second: int) -> bytes:
 def parse_http_date(value: bytes) -> int | None:
     """The Unix second of an IMF-fixdate, or None when it is not one."""
     try:
-        _, day, month, year, clock, zone = value.decode("ascii").split(" ")
+        _, day, month, year, clock, _ = value.decode("ascii").split(" ")
         hour, minute, second = map(int, clock.split(":"))
         at = datetime(int(year), _MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
-    return int((at - _EPOCH).total_seconds()) if zone == "GMT" else None
+    unix = int((at - _EPOCH).total_seconds())
+    # int() takes signs, blanks and underscores: only what we would have written ourselves is one.
+    return unix if http_date(unix) == value else None

@@ -150,6 +150,10 @@ class Fields:
         other._index = index
         return other
 
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """Any of *names*, in lower case, has a line."""
+        return not names.isdisjoint(self._index)
+
     @property
     def items(self) -> list[tuple[bytes, bytes]]:
         """The lines in order, as they are sent. Read it; change it through the methods."""

@@ -38,7 +38,7 @@ class _Task:
 class Header(_Task):
     """A head. ``end``: no body follows."""
 
-    __slots__ = ("end", "head")
+    __slots__ = ("head", "end")  # noqa: RUF023  # the order of the arguments, as repr shows it
 
     def __init__(self, head: RequestHeader | ResponseHeader, end: bool) -> None:
         self.head = head

@@ -1,0 +1,261 @@
+"""A lane on an event loop: its listeners, dials, filters and timer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import socket
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from sansio_pingora.listeners import AcceptPolicy
+from sansio_pingora.machine import Coordinator, Dial, RunFilter
+from sansio_pingora.transport import TransportInfo
+from sansio_pingora_asyncio.dialing import Dialling
+from sansio_pingora_asyncio.filters import BlockingCalls, FilterTask
+from sansio_pingora_asyncio.transport import Transport
+from sansio_pingora_posix import LaneRunner, Listener
+
+__all__ = ["AsyncioLane"]
+
+_LOG = logging.getLogger("sansio_pingora")
+_LATE = 0.001
+"""Seconds that a timer is late on purpose: uvloop counts whole milliseconds, and too early is twice."""
+
+_INSIST = 0.1
+"""Seconds between two attempts to cancel a filter that does not end."""
+
+
+class AsyncioLane(LaneRunner):
+    """Drives one lane in the running loop. All that it starts has ended after :meth:`close`."""
+
+    def __init__(self, policy: AcceptPolicy | None = None) -> None:
+        super().__init__(policy)
+        self.loop = asyncio.get_running_loop()
+        self._settling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = math.inf
+        self._listeners: list[Listener] = []
+        self._watching = False
+        self._transports: set[Transport] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._dials: dict[tuple[int, int], Dialling] = {}
+        self._filters: dict[int, FilterTask] = {}
+        self._blocking = BlockingCalls(self.loop)
+        self._calls = 0
+        self._aborted = False
+        self._until_idle = False
+        self._looking = False
+        self.ended = asyncio.Event()
+        """Set when nothing is left, after :meth:`drain`, :meth:`abort` or :meth:`end_when_idle`."""
+
+    # ── driving ──────────────────────────────────────────────────────────────────────
+
+    def settle(self, now: float) -> None:
+        """Serve every member that has changed, then arm the timer. Within itself: left to the call under way."""
+        # A write may call pause_writing, which settles: the machines that it concerns are not on the stack then,
+        # but the list of members that is being served is.
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            super().settle(now)
+        finally:
+            self._settling = False
+        if self.lane.deadline < self._armed:
+            self._arm(self.lane.deadline)
+        if self._draining or self._until_idle:
+            self._look_soon()
+
+    def _arm(self, deadline: float) -> None:
+        if deadline < self._armed:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed = deadline
+            self._timer = self.loop.call_later(max(0.0, deadline - monotonic()) + _LATE, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._armed = math.inf
+        self.fire(monotonic())
+        self._arm(self.deadline)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ── listening ────────────────────────────────────────────────────────────────────
+
+    def add_listener(self, listener: Listener) -> None:
+        """Accept from *listener* as the policy allows. It stays the caller's to close."""
+        self._listeners.append(listener)
+        if self._watching:
+            self.loop.add_reader(listener.sock, self._accept, listener)
+        self.listen()
+
+    def listen(self) -> None:
+        """Watch the listening sockets, or do not, as the policy says."""
+        accepting = self.policy.accepting
+        if accepting is not self._watching:
+            self._watching = accepting
+            for listener in self._listeners:
+                if accepting:
+                    self.loop.add_reader(listener.sock, self._accept, listener)
+                else:
+                    self.loop.remove_reader(listener.sock)
+        self._arm(self.policy.deadline)
+
+    def _accept(self, listener: Listener) -> None:
+        for sock, info in listener.accept(self.policy, monotonic()):
+            self._adopt(sock, partial(self._admit, info), self._accepted_gone)
+        self.listen()
+
+    def _admit(self, info: TransportInfo, transport: Transport, now: float) -> None:
+        if self.acceptor is None:
+            raise RuntimeError("a listener was added before the acceptor was set")
+        if self._aborted:
+            transport.drop()
+            return
+        try:
+            endpoint = self.acceptor.accept(info, now)
+        except Exception:
+            _LOG.exception("the application failed over a new connection from %s, which is closed", info.peer)
+            transport.drop()
+            return
+        transport.bind(endpoint)
+        if self._draining:  # it came in just before, and the loop was still making its transport
+            endpoint.connection.drain(now)
+
+    def _accepted_gone(self, transport: Transport, now: float) -> None:
+        self._transports.discard(transport)
+        self.policy.closed(now)
+        if not self._watching:
+            self.listen()
+
+    # ── transports ───────────────────────────────────────────────────────────────────
+
+    def _adopt(
+        self,
+        sock: socket.socket,
+        made: Callable[[Transport, float], None],
+        gone: Callable[[Transport, float], None],
+    ) -> None:
+        transport = Transport(sock, self, made, gone)
+        self._transports.add(transport)
+        # The one public way from a socket to a transport that both loops have; a task per connection is what it costs.
+        self._keep(self.loop.create_task(self._make(sock, transport, gone)))
+
+    async def _make(self, sock: socket.socket, transport: Transport, gone: Callable[[Transport, float], None]) -> None:
+        try:
+            await self.loop.connect_accepted_socket(lambda: transport, sock)
+        except Exception:
+            _LOG.exception("the event loop failed over a new connection, which is closed")
+            sock.close()
+            gone(transport, monotonic())
+
+    # ── dialling ─────────────────────────────────────────────────────────────────────
+
+    def dial(self, owner: Coordinator, command: Dial, now: float) -> None:
+        """Connect, in a task; a name's addresses are tried one after the other."""
+        key = id(owner), command.token
+
+        def adopt(sock: socket.socket, made: Callable[[Transport, float], None]) -> None:
+            self._adopt(sock, made, self._dialled_gone)
+
+        def done(outcome: Any, now: float) -> None:
+            self._dials.pop(key, None)
+            self.answer(owner, command.token, outcome, now)
+            self.settle(now)
+
+        dialling = Dialling(self.loop, command, adopt, done)
+        self._dials[key] = dialling
+        self._keep(dialling.task)
+
+    def cancel_dial(self, owner: Coordinator, token: int) -> None:
+        """Forget the dial and close its socket, if it has come so far."""
+        if dialling := self._dials.pop((id(owner), token), None):
+            dialling.cancel()
+
+    def _dialled_gone(self, transport: Transport, now: float) -> None:
+        self._transports.discard(transport)
+
+    # ── filters ──────────────────────────────────────────────────────────────────────
+
+    def run_filter(self, owner: Coordinator, command: RunFilter, now: float) -> None:
+        """Run the call in the task of *owner*, or in a thread."""
+        if command.is_async:
+            task = self._filters.get(id(owner))
+            if task is None:
+                task = self._filters[id(owner)] = FilterTask(self.loop, partial(self._answer, owner))
+                self._keep(task.task)
+            task.add(command.token, command.call)
+        else:
+            self._calls += 1
+            self._blocking.run(command.call, partial(self._returned, owner, command.token))
+
+    def stop_filters(self, owner: Coordinator) -> None:
+        """Cancel the filter of *owner* that runs, and end its task. A call in a thread goes on, for nobody."""
+        if task := self._filters.pop(id(owner), None):
+            task.stop()
+
+    def _returned(self, owner: Coordinator, token: int, value: Any) -> None:
+        self._calls -= 1
+        self._answer(owner, token, value)
+
+    def _answer(self, owner: Coordinator, token: int, value: Any) -> None:
+        now = monotonic()
+        self.answer(owner, token, value, now)
+        self.settle(now)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────
+
+    def drain(self, grace_period: float, now: float) -> None:
+        """Accept no more and let what is under way finish, for *grace_period* seconds at most; harmless again."""
+        super().drain(grace_period, now)
+        self._arm(self.deadline)
+
+    def abort(self, now: float) -> None:
+        """Accept no more and end every transport now."""
+        self._aborted = True
+        super().abort(now)
+
+    def end_when_idle(self) -> None:
+        """Set :attr:`ended` once nothing can happen any more."""
+        self._until_idle = True
+        self._look_soon()
+
+    async def close(self) -> None:
+        """End what is left; no task, timer, transport or watched socket of this lane exists afterwards."""
+        self.abort(monotonic())
+        for dialling in self._dials.values():
+            dialling.cancel()
+        self._dials.clear()
+        self._blocking.close()
+        while self._tasks or self._transports:
+            for task in self._filters.values():
+                task.stop()  # again and again, as anyio does: a filter may have swallowed the first
+            if self._tasks:
+                await asyncio.wait(set(self._tasks), timeout=_INSIST)
+            else:
+                await asyncio.sleep(0)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look_soon(self) -> None:
+        if not self._looking and not self.lane.endpoints:
+            self._looking = True
+            self.loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Whether the lane has ended; in a turn of its own, so that whoever settled it has finished."""
+        busy = bool(self._calls) or any(task.busy for task in self._filters.values())
+        if self._draining:
+            ended = not self.lane.endpoints and not self._transports and (self._aborted or not busy)
+        else:
+            ended = not (busy or self._dials or self._transports) and self.idle(monotonic())
+        self._looking = False
+        if ended:
+            self.ended.set()

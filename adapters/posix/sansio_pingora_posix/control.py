@@ -1,0 +1,84 @@
+"""The handle on a running server: where it listens, whether it is up, and how to stop it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from types import FrameType
+
+__all__ = ["Control", "Stop", "install_signals"]
+
+
+class Stop(IntEnum):
+    """What has been asked of a running server."""
+
+    NO = 0
+    GRACEFUL = 1
+    """Accept no more, finish what is under way."""
+    NOW = 2
+    """Abort what is under way."""
+
+
+class Control:
+    """Give it to ``serve`` and keep it: every method may be called from any thread and from signal handlers."""
+
+    def __init__(self) -> None:
+        self.addresses: list[str] = []
+        """Where the server listens, with real ports; complete once ``ready`` is set."""
+        self.ready = threading.Event()
+        """Set when all addresses are bound."""
+        self.asked = Stop.NO
+        """For runtimes: what was asked so far."""
+        self._done = threading.Event()
+        self._wake: tuple[Callable[[], object], ...] = ()
+        self._registering = threading.Lock()  # never taken by stop
+
+    def stop(self, *, graceful: bool = True) -> None:
+        """End the server: gracefully, or at once. It can be sharpened, and not taken back."""
+        # No lock: a signal handler may run in the middle of another call of the same thread.
+        asked = Stop.GRACEFUL if graceful else Stop.NOW
+        if asked > self.asked:
+            self.asked = asked
+            for wake in self._wake:
+                wake()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the server has ended; False when *timeout* seconds were not enough."""
+        return self._done.wait(timeout)
+
+    def on_stop(self, wake: Callable[[], object]) -> None:
+        """For runtimes: call *wake*, which must be safe in a signal handler, whenever more is asked than before."""
+        with self._registering:
+            self._wake = (*self._wake, wake)
+        if self.asked:
+            wake()
+
+    def finish(self) -> None:
+        """For runtimes: the server has ended, or never came up; nothing is woken any more."""
+        self._wake = ()
+        self._done.set()
+
+
+@contextlib.contextmanager
+def install_signals(control: Control) -> Iterator[None]:
+    """Let SIGTERM and SIGINT stop *control* gracefully, and a second one of either at once.
+
+    Nothing is done outside the main thread, which alone gets signals. The handlers from before come back at the end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_signum: int, _frame: FrameType | None) -> None:
+        control.stop(graceful=control.asked is Stop.NO)
+
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            # None: a handler that was not set from Python, which cannot be put back.
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)

@@ -1,0 +1,50 @@
+"""Threads for calls that may block."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+__all__ = ["Workers"]
+
+
+class Workers:
+    """At most *limit* threads, each started when a call finds none free.
+
+    Not ``ThreadPoolExecutor``, which at the end of the program waits for a call that never returns.
+    What waits for a thread is not bounded here: each waiting call belongs to a live connection.
+    """
+
+    def __init__(self, limit: int = 32, name: str = "sansio-pingora-worker") -> None:
+        self._limit = limit
+        self._name = name
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._size = 0
+        self._free = 0  # idle threads less waiting calls
+
+    def submit(self, call: Callable[[], None]) -> None:
+        """Run *call*, which must not raise, in one of the threads."""
+        with self._lock:
+            if self._free <= 0 and self._size < self._limit:
+                self._size += 1
+                self._free += 1
+                threading.Thread(target=self._work, name=f"{self._name}-{self._size}", daemon=True).start()
+            self._free -= 1
+        self._calls.put(call)
+
+    def close(self) -> None:
+        """End the threads, each after the call that it runs."""
+        with self._lock:
+            for _ in range(self._size):
+                self._calls.put(None)
+            self._size = 0
+            self._limit = 0
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+            del call  # or a worker that idles keeps what the last one held
+            with self._lock:
+                self._free += 1

@@ -1,0 +1,65 @@
+"""An HTTP application on one lane: the machines of every accepted connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sansio_pingora.http1 import Http1Server
+from sansio_pingora.limits import Limits
+from sansio_pingora.machine import Endpoint, Lane
+from sansio_pingora.session import Dispatcher, Engine, HttpHandler, server_codec
+from sansio_pingora.transport import TransportInfo
+
+__all__ = ["HttpAcceptor", "HttpOptions", "LaneHandler"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpOptions:
+    """How a service speaks HTTP, beyond its limits."""
+
+    engine: Engine = "native"
+    """``native``, or ``hyper`` for the reference engine on h11."""
+    allow_connect_method_proxying: bool = False
+    """CONNECT makes a tunnel; otherwise it is answered 405."""
+    abort_on_close: bool = False
+    """A client that shuts its side while it waits for an answer has given up."""
+
+
+class LaneHandler(HttpHandler, Protocol):
+    """A handler that may hold resources of its lane."""
+
+    def drain(self, now: float) -> None:
+        """Let go of what is not in use, and keep nothing from here on."""
+
+
+class HttpAcceptor:
+    """See :class:`sansio_pingora.machine.Acceptor`."""
+
+    def __init__(self, lane: Lane, handler: LaneHandler, limits: Limits, options: HttpOptions, wall_offset: float) -> None:
+        server_codec(options.engine, limits)  # an unknown engine is refused here, not at the first request
+        self._lane = lane
+        self._handler = handler
+        self._limits = limits
+        self._options = options
+        self._wall_offset = wall_offset
+
+    def accept(self, info: TransportInfo, now: float) -> Endpoint:
+        """The machines for a connection that was accepted."""
+        options = self._options
+        connection = Http1Server(
+            now,
+            self._limits,
+            codec=server_codec(options.engine, self._limits),
+            wall_offset=self._wall_offset,
+            allow_connect=options.allow_connect_method_proxying,
+            abort_on_close=options.abort_on_close,
+        )
+        return Endpoint(self._lane, connection, Dispatcher(connection, self._handler, info), info)
+
+    def drain(self, now: float) -> None:
+        """Announce the end on every client's connection, and let go of what is idle."""
+        for endpoint in list(self._lane.endpoints):
+            if type(endpoint.receiver) is Dispatcher:
+                endpoint.connection.drain(now)
+        self._handler.drain(now)

@@ -1,0 +1,45 @@
+"""A ceiling on retries as a share of requests, so that a failing origin is not buried by them."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["RetryBudget"]
+
+_WINDOW = 10.0
+_ALWAYS = 10
+
+
+class RetryBudget:
+    """Allows retries up to *share* of the requests of the last 10 to 20 s, and ten in any case. None: no ceiling."""
+
+    __slots__ = ("_began", "_requests", "_retries", "_share")
+
+    def __init__(self, share: float | None) -> None:
+        self._share = share
+        self._began = -math.inf
+        self._requests = [0, 0]  # of this window, and of the one before
+        self._retries = [0, 0]
+
+    def request(self, now: float) -> None:
+        """A request came."""
+        if now - self._began >= _WINDOW:
+            self._turn(now)
+        self._requests[0] += 1
+
+    def spend(self, now: float) -> bool:
+        """Take one retry, if the budget has it."""
+        if self._share is None:
+            return True
+        if now - self._began >= _WINDOW:
+            self._turn(now)
+        if sum(self._retries) >= max(_ALWAYS, self._share * sum(self._requests)):
+            return False
+        self._retries[0] += 1
+        return True
+
+    def _turn(self, now: float) -> None:
+        stale = now - self._began >= 2 * _WINDOW
+        self._requests = [0, 0 if stale else self._requests[0]]
+        self._retries = [0, 0 if stale else self._retries[0]]
+        self._began = now

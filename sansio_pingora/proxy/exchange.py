@@ -1,0 +1,336 @@
+"""One request through the proxy: the spine that tells its story, and what joins it to both connections.
+
+The spine is a generator that suspends only for a filter that waits, for a connection,
+and for the duplex; the pumps move the bytes meanwhile (``pumps``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sansio_pingora.connectors import Lease
+from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
+from sansio_pingora.machine import ConnectionClosed, LogLine, Writable
+from sansio_pingora.proxy.filter_table import Filter, FilterTable
+from sansio_pingora.proxy.pumps import Flow, RequestPump, ResponsePump
+from sansio_pingora.proxy.replay import ReplayBuffer
+from sansio_pingora.proxy.verdicts import error_status, may_retry
+from sansio_pingora.session import Await, Routines, ServerSession, as_error, forwarded_request
+from sansio_pingora.upstreams import BasicPeer, HttpPeer
+from sansio_pingora.wire import Failed, Header, HttpTask, RequestHeader, error_page
+
+if TYPE_CHECKING:
+    from sansio_pingora.proxy.handler import ProxyHandler
+
+__all__ = ["ProxyExchange"]
+
+_Story = Generator[Any, Any, Any]
+
+
+class ProxyExchange(Routines):
+    """One request, its attempts, and its answer."""
+
+    __slots__ = (
+        "_attempts",
+        "_duplex",
+        "_handler",
+        "_outcome",
+        "_pool_token",
+        "_reached_origin",
+        "_spine",
+        "_waiting_duplex",
+        "ctx",
+        "filters",
+        "lease",
+        "phase",
+        "request_pump",
+        "response_pump",
+        "session",
+    )
+
+    def __init__(self, handler: ProxyHandler, session: ServerSession, now: float) -> None:
+        super().__init__(handler.lane, now)
+        self._handler = handler
+        self.filters: FilterTable = handler.filters
+        self.session = session
+        self.ctx: Any = None
+        self.lease: Lease | None = None
+        self.phase = "new_ctx"
+        """The phase that the spine is in, for people."""
+        self.request_pump = RequestPump(self, ReplayBuffer(handler.limits.replay_buffer))
+        self.response_pump = ResponsePump(self)
+        self._attempts = 0
+        self._duplex = 0
+        self._waiting_duplex = False
+        self._outcome: tuple[Error | None] | None = None
+        self._pool_token = 0
+        self._reached_origin = False
+        self._spine: _Story = self._story()
+
+    def begin(self) -> None:
+        """Run until the first wait."""
+        self.start(self._spine)
+
+    # ── from both sides ──────────────────────────────────────────────────────────────
+
+    def receive_task(self, task: HttpTask, now: float) -> None:
+        """A task of the request, behind its head."""
+        self.now = self.session.now = now
+        self.session.received(task)
+        if type(task) is not Failed:
+            self.request_pump.receive(task)
+        elif self._waiting_duplex:
+            self.end_duplex(task.error)
+        else:
+            if self._pool_token:
+                self._handler.connector.cancel(self, self._pool_token, now)
+            self.interrupt(self._spine, task.error)
+
+    def writable(self, room: int, now: float) -> None:
+        """There is room for more of the response."""
+        self.now = self.session.now = now
+        self.session.room = room
+        self.response_pump.writable()
+
+    def receive_event(self, stream_id: int, value: Any, now: float) -> None:
+        """An event of the upstream connection."""
+        lease = self.lease
+        if lease is None or stream_id != lease.stream_id:
+            return  # the connection's own: its end, which the exchange has heard of if it mattered
+        self.now = self.session.now = now
+        kind = type(value)
+        if kind is Failed:
+            self.end_duplex(value.error.into_up())
+        elif kind is Writable:
+            self.request_pump.writable()
+        elif kind is not ConnectionClosed:
+            self.response_pump.receive(value)
+
+    def resume(self, token: int, value: Any, now: float) -> None:
+        """See :meth:`Coordinator.resume`."""
+        self.session.now = now
+        super().resume(token, value, now)
+
+    def fail(self, token: int, error: Error, now: float) -> None:
+        """See :meth:`Coordinator.fail`."""
+        self.session.now = now
+        super().fail(token, error, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """See :meth:`Coordinator.handle_timeout`."""
+        self.session.now = now
+        super().handle_timeout(now)
+
+    def end_duplex(self, error: Error | None) -> None:
+        """The duplex of this attempt is over: None when the response is complete."""
+        if self._outcome is None:
+            self._outcome = (error,)
+            if self._waiting_duplex:
+                self._waiting_duplex = False
+                self.resume(self._duplex, None, self.now)
+
+    def check_complete(self) -> None:
+        """The response is complete, and of a tunnel both directions."""
+        session = self.session
+        if session.response_done and (not session.upgraded or self.request_pump.state is Flow.DONE):
+            self.end_duplex(None)
+
+    def run_filter(self, found: Filter, *args: Any) -> _Story:
+        """Call a filter of any form from a routine."""
+        return (yield from self.run_form(found.form, partial(found.call, *args)))
+
+    # ── the story ────────────────────────────────────────────────────────────────────
+
+    def _story(self) -> _Story:
+        session = self.session
+        error: Error | None
+        try:
+            self.ctx = self.filters.app.new_ctx()
+            error = yield from self._serve()
+        except Exception as exc:
+            error = as_error(exc, f"in {self.phase}")
+        try:
+            if error is not None:
+                yield from self._fail(error)
+        except Exception as exc:
+            self._report("ERROR", f"{self.phase} raised: {as_error(exc, 'in ' + self.phase)}")
+        if not session.response_done and session.closed is None:
+            session.shutdown(error or Error(ErrorType.INTERNAL_ERROR, "the exchange ended without an answer").into_in())
+        logging = self.filters.logging
+        if logging is not None:
+            self.phase = "logging"
+            try:
+                if logging.inline:
+                    logging.call(session, error, self.ctx)
+                else:
+                    yield from self.run_filter(logging, session, error, self.ctx)
+            except Exception as exc:
+                self._report("ERROR", f"logging raised: {as_error(exc, 'in logging')}")
+        self.phase = "done"
+        session.release()
+        self.stop_routines()
+
+    def _serve(self) -> _Story:
+        """Up to the end of the last attempt: None, or the error that is to be answered."""
+        filters, session, ctx = self.filters, self.session, self.ctx
+        found = filters.early_request_filter
+        if found is not None:
+            self.phase = found.name
+            if found.inline:
+                found.call(session, ctx)
+            else:
+                yield from self.run_filter(found, session, ctx)
+        found = filters.request_filter
+        if found is not None:
+            self.phase = found.name
+            answered = found.call(session, ctx) if found.inline else (yield from self.run_filter(found, session, ctx))
+            if answered:
+                if session.response_written is None and session.closed is None:
+                    raise LocalProtocolError("request_filter returned True but wrote no response")
+                session.finish_body()
+                return None
+        limits = self._handler.limits
+        budget = self._handler.budget
+        budget.request(self.now)
+        while True:
+            self._attempts += 1
+            error = yield from self._attempt()
+            if error is None or session.closed is not None:
+                return error
+            if not may_retry(
+                error,
+                method=session.req_header.method,
+                attempts_left=limits.max_retries - self._attempts,
+                reached_origin=self._reached_origin,
+                response_begun=session.response_written is not None,
+                replay_complete=self.request_pump.replay.complete,
+            ):
+                return error
+            if not budget.spend(self.now):
+                return error.more_context("the retry budget is spent")
+            self._report("WARNING", f"retrying, attempt {self._attempts} failed: {error}, {self._summary()}")
+
+    def _attempt(self) -> _Story:
+        filters, session, ctx = self.filters, self.session, self.ctx
+        self._outcome = None
+        self._reached_origin = False
+        found = filters.upstream_peer
+        self.phase = found.name
+        peer = found.call(session, ctx) if found.inline else (yield from self.run_filter(found, session, ctx))
+        if not isinstance(peer, (HttpPeer, BasicPeer)):
+            raise LocalProtocolError(f"upstream_peer returned {type(peer).__name__}: return an HttpPeer")
+        self.phase = "connecting"
+        connector = self._handler.connector
+        token = self.new_token()
+        try:
+            lease = connector.acquire(peer, self, token, self.now)
+            if lease is None:
+                self._pool_token = token
+                lease = yield Await(token)
+        except Error as exc:
+            if session.closed is not None:
+                return exc
+            return filters.app.fail_to_connect(session, peer, ctx, exc.into_up())
+        finally:
+            self._pool_token = 0
+        self.lease = lease
+        lease.endpoint.receiver = self
+        try:
+            error = yield from self._duplex_over(lease, peer)
+        except Exception as exc:
+            error = as_error(exc, f"in {self.phase}")
+        finally:
+            self.lease = None
+            self.request_pump.detach()
+            connector.release(lease, self.now, reuse=lease.connection.reusable)
+        if error is None or session.closed is not None:
+            return error
+        return filters.app.error_while_proxy(peer, session, error, ctx, lease.reused).decide_reuse(lease.reused)
+
+    def _duplex_over(self, lease: Lease, peer: HttpPeer) -> _Story:
+        filters, session, ctx = self.filters, self.session, self.ctx
+        found = filters.connected_to_upstream
+        if found is not None:
+            self.phase = found.name
+            args = (session, lease.reused, peer, lease.endpoint.info, ctx)
+            if found.inline:
+                found.call(*args)
+            else:
+                yield from self.run_filter(found, *args)
+        request = self._upstream_head(lease, peer)
+        found = filters.upstream_request_filter
+        if found is not None:
+            self.phase = found.name
+            if found.inline:
+                found.call(session, request, ctx)
+            else:
+                yield from self.run_filter(found, session, request, ctx)
+        self.phase = "duplex"
+        if self._outcome is None:  # the origin may have left while a filter waited
+            lease.connection.send(lease.stream_id, Header(request, session.is_body_empty()), self.now)
+            self._reached_origin = True
+            self.response_pump.state = Flow.FLOW
+            if not session.is_body_empty():
+                if b"expect" not in request.fields:
+                    session.invite_body()
+                self.request_pump.attach(lease)
+        if self._outcome is None:
+            self._duplex = self.new_token()
+            self._waiting_duplex = True
+            yield Await(self._duplex)
+        assert self._outcome is not None  # who resumes the duplex sets it
+        return self._outcome[0]
+
+    def _upstream_head(self, lease: Lease, peer: HttpPeer) -> RequestHeader:
+        downstream = self.session.req_header
+        assert downstream is not None  # an exchange begins with a head
+        request = forwarded_request(downstream)
+        fields = request.fields
+        if b"host" not in fields:
+            fields.insert(b"Host", str(peer.address) if peer.address.path is None else "localhost")
+        if b"expect" in fields and lease.connection.peer_version == b"1.0":  # type: ignore[attr-defined]  # HTTP/1
+            fields.remove(b"expect")  # it knows no 1xx, so the 100 is ours to send
+        return request
+
+    # ── failing ──────────────────────────────────────────────────────────────────────
+
+    def _fail(self, error: Error) -> _Story:
+        """Answer a request that failed, as far as that can be done, and log why."""
+        filters, session, ctx = self.filters, self.session, self.ctx
+        self.phase = "fail_to_proxy"
+        status: int | None = None
+        if session.closed is None and session.response_written is None:
+            found = filters.fail_to_proxy
+            if found is None:
+                status = error_status(error)
+            elif found.inline:
+                status = found.call(session, error, ctx)
+            else:
+                status = yield from self.run_filter(found, session, error, ctx)
+            if session.response_written is not None:
+                session.finish_body()
+            elif status is not None:
+                yield from self._error_page(status)
+        if not filters.app.suppress_error_log(session, ctx, error):
+            answer = status or (session.response_written.status if session.response_written else None)
+            self._report("ERROR", f"failed to proxy: {error}, status: {answer}, attempts: {self._attempts}, {self._summary()}")
+
+    def _error_page(self, status: int) -> _Story:
+        session = self.session
+        page = error_page(status)
+        session.generated = True
+        found = self.filters.response_filter
+        if found is not None:
+            if found.inline:
+                found.call(session, page, self.ctx)
+            else:
+                yield from self.run_filter(found, session, page, self.ctx)
+        session.write_response_header(page, end=True)
+
+    def _report(self, level: str, text: str) -> None:
+        self.give(LogLine(level, text))
+
+    def _summary(self) -> str:
+        return self.filters.app.request_summary(self.session, self.ctx)

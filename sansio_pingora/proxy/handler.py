@@ -1,0 +1,93 @@
+"""A proxy on one lane, and as a whole: what adapters serve."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sansio_pingora.apps import HttpAcceptor, HttpOptions
+from sansio_pingora.connectors import Connector
+from sansio_pingora.errors import Error
+from sansio_pingora.http1 import Http1Client, NativeCodec
+from sansio_pingora.limits import Limits
+from sansio_pingora.machine import Acceptor, Lane, LogLine
+from sansio_pingora.proxy.budget import RetryBudget
+from sansio_pingora.proxy.exchange import ProxyExchange
+from sansio_pingora.proxy.filter_table import FilterTable
+from sansio_pingora.proxy.proxy_http import ProxyHttp
+from sansio_pingora.session import Exchange, Routine, Routines, ServerSession, client_codec
+from sansio_pingora.upstreams import HttpPeer
+
+__all__ = ["HttpProxy", "ProxyHandler"]
+
+
+class HttpProxy:
+    """A :class:`ProxyHttp` as an application that an adapter serves."""
+
+    def __init__(self, app: ProxyHttp, limits: Limits | None = None, options: HttpOptions | None = None) -> None:
+        """Settle the filter table.
+
+        :raises TypeError: see :class:`FilterTable`.
+        """
+        self.limits = limits or Limits()
+        self.options = options or HttpOptions()
+        self._filters = FilterTable(app)
+
+    def check(self, runtime: str, *, can_await: bool) -> None:
+        """See :meth:`sansio_pingora.machine.Application.check`."""
+        self._filters.check(runtime, can_await=can_await)
+
+    def open(self, lane: Lane, now: float, wall: float) -> Acceptor:
+        """See :meth:`sansio_pingora.machine.Application.open`."""
+        handler = ProxyHandler(lane, self._filters, self.limits, self.options)
+        return HttpAcceptor(lane, handler, self.limits, self.options, wall - now)
+
+
+class ProxyHandler:
+    """Makes the exchanges of one lane; they share its connector and retry budget."""
+
+    def __init__(self, lane: Lane, filters: FilterTable, limits: Limits, options: HttpOptions) -> None:
+        self.lane = lane
+        self.filters = filters
+        self.limits = limits
+        self._engine = options.engine
+        self.connector = Connector(lane, limits, self._new_connection)
+        self.budget = RetryBudget(limits.retry_budget)
+
+    def begin(self, session: ServerSession, now: float) -> Exchange:
+        """See :class:`sansio_pingora.session.HttpHandler`."""
+        exchange = ProxyExchange(self, session, now)
+        exchange.begin()
+        return exchange
+
+    def refused(self, session: ServerSession, error: Error, now: float) -> None:
+        """A head broke the rules: ``new_ctx`` and ``logging`` alone hear of it."""
+        session.closed = error
+        routines = Routines(self.lane, now)
+
+        def story() -> Routine:
+            ctx = self.filters.app.new_ctx()
+            logging = self.filters.logging
+            if logging is not None:
+                yield from routines.run_form(logging.form, partial(logging.call, session, error, ctx))
+
+        def ended(_: object, fault: Error | None) -> None:
+            if fault is not None:
+                routines.give(LogLine("ERROR", f"logging raised: {fault}"))
+            routines.stop_routines()
+
+        routines.start(story(), ended)
+
+    def drain(self, now: float) -> None:
+        """Keep no upstream connections from here on."""
+        self.connector.drain(now)
+
+    def _new_connection(self, peer: HttpPeer, now: float) -> Http1Client:
+        options = peer.options
+        lenient = options.allow_h1_response_invalid_content_length
+        codec = client_codec(self._engine, self.limits)
+        return Http1Client(
+            self.limits,
+            codec=codec or NativeCodec(self.limits, server=False, lenient_length=lenient),
+            read_timeout=options.read_timeout,
+            write_timeout=options.write_timeout,
+        )

@@ -1,0 +1,260 @@
+"""The two directions of an exchange, independent of each other.
+
+A pump takes tasks from one side and gives them to the other. When there is no room it
+blocks, when a filter waits it parks; meanwhile tasks queue up behind it, bounded because
+their sender gets its read credit back only for what was passed on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from sansio_pingora.errors import Error, LocalProtocolError
+from sansio_pingora.proxy.filter_table import Filter
+from sansio_pingora.proxy.replay import ReplayBuffer
+from sansio_pingora.session import as_error, forwarded_response
+from sansio_pingora.wire import Body, Done, Header, HttpTask, ResponseHeader, Trailer, UpgradedBody
+
+if TYPE_CHECKING:
+    from sansio_pingora.connectors import Lease
+    from sansio_pingora.proxy.exchange import ProxyExchange
+
+__all__ = ["Flow", "RequestPump", "ResponsePump"]
+
+
+class Flow(Enum):
+    """Where a pump stands."""
+
+    IDLE = auto()  # nobody to give to: what comes is queued
+    FLOW = auto()
+    BLOCKED = auto()  # the receiving side has no room
+    PARKED = auto()  # a filter waits
+    DONE = auto()
+
+
+class _Pump:
+    """Queueing, blocking and parking; a direction says what passing a task means."""
+
+    __slots__ = ("_exchange", "_inbox", "_owed", "state")
+
+    def __init__(self, exchange: ProxyExchange) -> None:
+        self._exchange = exchange
+        self._inbox: deque[HttpTask] = deque()
+        self._owed = 0  # read credit held back until there is room
+        self.state = Flow.IDLE
+
+    def receive(self, task: HttpTask) -> None:
+        """The next task of this direction."""
+        if self.state is Flow.FLOW:
+            self._guarded(task)
+        elif self.state is not Flow.DONE:
+            self._inbox.append(task)
+
+    def writable(self) -> None:
+        """The receiving side has room again."""
+        if self.state is Flow.BLOCKED:
+            self.state = Flow.FLOW
+            owed, self._owed = self._owed, 0
+            self._give_credit(owed)
+            self._run()
+
+    def _run(self) -> None:
+        inbox = self._inbox
+        while inbox and self.state is Flow.FLOW:
+            self._guarded(inbox.popleft())
+
+    def _guarded(self, task: HttpTask) -> None:
+        try:
+            self._pass(task)
+        except Exception as exc:  # a filter's, or a message that cannot be sent as the filters left it
+            self.state = Flow.DONE
+            self._exchange.end_duplex(as_error(exc, "while a message was passed on"))
+
+    def _park(self, routine: Generator[Any, Any, None]) -> None:
+        self.state = Flow.PARKED
+        self._exchange.start(routine, self._unparked)
+
+    def _unparked(self, _: Any, error: Error | None) -> None:
+        if error is not None:
+            self.state = Flow.DONE
+            self._exchange.end_duplex(error)
+            return
+        if self.state is Flow.PARKED:
+            self.state = Flow.FLOW
+        self._run()
+
+    def _sent(self, room: int, credit: int) -> None:
+        if room > 0:
+            self._give_credit(credit)
+        else:
+            self._owed += credit
+            if self.state is Flow.FLOW or self.state is Flow.PARKED:
+                self.state = Flow.BLOCKED
+
+    def _filtered(self, filters: tuple[Filter, ...], data: bytes, end: bool) -> bytes:
+        exchange = self._exchange
+        for found in filters:
+            changed = found.call(exchange.session, data, end, exchange.ctx)
+            if changed is not None:
+                data = _checked(found, changed)
+        return data
+
+    def _filtered_deferred(self, filters: tuple[Filter, ...], task: HttpTask) -> Generator[Any, Any, None]:
+        exchange = self._exchange
+        data = task.data if type(task) is Body else b""
+        end = type(task) is not Body or task.end
+        size = len(data)
+        for found in filters:
+            changed = yield from exchange.run_filter(found, exchange.session, data, end, exchange.ctx)
+            if changed is not None:
+                data = _checked(found, changed)
+        self._send_filtered(task, data, size)
+
+    def _pass_body(self, filters: tuple[Filter, ...], inline: bool, task: HttpTask) -> None:
+        """A Body, Trailer or Done, through *filters*."""
+        kind = type(task)
+        if not filters:
+            self._send(task, len(task.data) if kind is Body else 0)  # type: ignore[union-attr]  # a Body
+        elif not inline:
+            self._park(self._filtered_deferred(filters, task))
+        elif kind is Body:
+            data: bytes = task.data  # type: ignore[union-attr]  # a Body
+            self._send_filtered(task, self._filtered(filters, data, task.end), len(data))  # type: ignore[union-attr]
+        else:
+            self._send_filtered(task, self._filtered(filters, b"", True), 0)
+
+    def _send_filtered(self, task: HttpTask, data: bytes, credit: int) -> None:
+        """What the filters made of *task*."""
+        if type(task) is Body:
+            if data or task.end:
+                self._send(task if data is task.data else Body(data, task.end), credit)
+            else:
+                self._give_credit(credit)
+            return
+        if data:
+            self._send(Body(data), 0)
+        self._send(task, 0)
+
+    def _pass(self, task: HttpTask) -> None:
+        raise NotImplementedError
+
+    def _send(self, task: HttpTask, credit: int) -> None:
+        raise NotImplementedError
+
+    def _give_credit(self, size: int) -> None:
+        raise NotImplementedError
+
+
+class RequestPump(_Pump):
+    """From the client to the origin of the attempt under way."""
+
+    __slots__ = ("_lease", "replay")
+
+    def __init__(self, exchange: ProxyExchange, replay: ReplayBuffer) -> None:
+        super().__init__(exchange)
+        self.replay = replay
+        self._lease: Lease | None = None
+
+    def attach(self, lease: Lease) -> None:
+        """Send to *lease*, whose head was sent: first again what an attempt before it got, then on."""
+        self._lease = lease
+        self.state = Flow.FLOW
+        replay = self.replay
+        now = self._exchange.now
+        if (body := replay.body()) is not None:
+            self._sent(lease.connection.send(lease.stream_id, body, now), 0)
+        if replay.end:
+            lease.connection.send(lease.stream_id, Done() if replay.trailers is None else Trailer(replay.trailers), now)
+            self.state = Flow.DONE
+        else:
+            self._run()
+
+    def detach(self) -> None:
+        """The attempt is over: queue what comes."""
+        self._lease = None
+        self.state = Flow.IDLE
+        owed, self._owed = self._owed, 0
+        self._give_credit(owed)
+
+    def _pass(self, task: HttpTask) -> None:
+        if type(task) is UpgradedBody:
+            self._send(task, len(task.data))
+            return
+        filters = self._exchange.filters
+        self._pass_body(filters.request_body_filters, filters.request_body_inline, task)
+
+    def _send(self, task: HttpTask, credit: int) -> None:
+        lease = self._lease
+        kind = type(task)
+        if kind is Body:
+            self.replay.add(task.data)  # type: ignore[union-attr]  # a Body
+        elif kind is Trailer:
+            self.replay.trailers = task.fields  # type: ignore[union-attr]  # a Trailer
+        end = task.end  # type: ignore[union-attr]  # Failed does not come here
+        if end:
+            self.replay.end = True
+        if lease is None:
+            return  # the attempt ended while a filter waited: the next one sends it from the replay buffer
+        room = lease.connection.send(lease.stream_id, task, self._exchange.now)
+        self._sent(room, credit)
+        if end:
+            self.state = Flow.DONE
+            self._exchange.check_complete()
+
+    def _give_credit(self, size: int) -> None:
+        if size:
+            self._exchange.session.consumed(size)
+
+
+class ResponsePump(_Pump):
+    """From the origin of the attempt under way to the client."""
+
+    __slots__ = ()
+
+    def _pass(self, task: HttpTask) -> None:
+        exchange = self._exchange
+        kind = type(task)
+        if kind is Header:
+            head: ResponseHeader = task.head  # type: ignore[union-attr,assignment]  # a response's
+            forwarded_response(head)
+            filters = exchange.filters
+            if not filters.response_head_filters:
+                self._send(task, 0)
+            elif filters.response_head_inline:
+                for found in filters.response_head_filters:
+                    found.call(exchange.session, head, exchange.ctx)
+                self._send(task, 0)
+            else:
+                self._park(self._head_deferred(task, head))
+        elif kind is UpgradedBody:
+            self._send(task, len(task.data))  # type: ignore[union-attr]  # an UpgradedBody
+        else:
+            filters = exchange.filters
+            self._pass_body(filters.response_body_filters, filters.response_body_inline, task)
+
+    def _head_deferred(self, task: HttpTask, head: ResponseHeader) -> Generator[Any, Any, None]:
+        exchange = self._exchange
+        for found in exchange.filters.response_head_filters:
+            yield from exchange.run_filter(found, exchange.session, head, exchange.ctx)
+        self._send(task, 0)
+
+    def _send(self, task: HttpTask, credit: int) -> None:
+        exchange = self._exchange
+        if type(task) is Header and not task.head.informational:  # type: ignore[union-attr]  # a response's
+            exchange.request_pump.replay.release()  # past the point of another attempt
+        self._sent(exchange.session.write_task(task), credit)
+        exchange.check_complete()
+
+    def _give_credit(self, size: int) -> None:
+        lease = self._exchange.lease
+        if size and lease is not None:
+            lease.connection.consumed(lease.stream_id, size, self._exchange.now)
+
+
+def _checked(found: Filter, changed: object) -> bytes:
+    if not isinstance(changed, bytes):
+        raise LocalProtocolError(f"{found.name} returned {type(changed).__name__}: return bytes, or None for no change")
+    return changed

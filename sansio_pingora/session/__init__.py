@@ -1,0 +1,38 @@
+"""Sessions: one exchange in our hands, and a server connection as a whole."""
+
+from sansio_pingora.session.callbacks import Form, blocking, check_form, form_of
+from sansio_pingora.session.client_session import ClientSession
+from sansio_pingora.session.dispatch import Dispatcher, Exchange, HttpHandler
+from sansio_pingora.session.effects import Call, Drain, Effect, ReadBody, Sleep
+from sansio_pingora.session.forwarding import HOP_BY_HOP, forwarded_request, forwarded_response
+from sansio_pingora.session.routines import Await, Routine, Routines, as_error
+from sansio_pingora.session.server_connection import Engine, ServerConnection, client_codec, server_codec
+from sansio_pingora.session.server_session import ServerSession
+
+__all__ = [
+    "HOP_BY_HOP",
+    "Form",
+    "blocking",
+    "check_form",
+    "client_codec",
+    "form_of",
+    "forwarded_request",
+    "forwarded_response",
+    "Await",
+    "Call",
+    "ClientSession",
+    "Dispatcher",
+    "Drain",
+    "Effect",
+    "Engine",
+    "Exchange",
+    "HttpHandler",
+    "ReadBody",
+    "Routine",
+    "Routines",
+    "ServerConnection",
+    "ServerSession",
+    "Sleep",
+    "as_error",
+    "server_codec",
+]

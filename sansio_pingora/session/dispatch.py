@@ -1,0 +1,64 @@
+"""From the events of a client's connection to exchanges: one session and one exchange per request."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from sansio_pingora.errors import Error
+from sansio_pingora.machine import Connection, ConnectionClosed, Writable
+from sansio_pingora.session.server_session import ServerSession
+from sansio_pingora.transport import TransportInfo
+from sansio_pingora.wire import Failed, Header, HttpTask
+
+__all__ = ["Dispatcher", "Exchange", "HttpHandler"]
+
+
+class Exchange(Protocol):
+    """What handles one request. It calls :meth:`ServerSession.release` when it needs no more events."""
+
+    def receive_task(self, task: HttpTask, now: float) -> None:
+        """A task of the request, behind its Header. ``Failed`` is the last."""
+
+    def writable(self, room: int, now: float) -> None:
+        """There is room again for the response."""
+
+
+class HttpHandler(Protocol):
+    """What makes exchanges: an application on one lane."""
+
+    def begin(self, session: ServerSession, now: float) -> Exchange:
+        """A request has arrived, its head is in the session: begin to handle it."""
+
+    def refused(self, session: ServerSession, error: Error, now: float) -> None:
+        """A head broke the rules and was answered by the connection; the session has no request."""
+
+
+class Dispatcher:
+    """The receiver of one client connection's events."""
+
+    __slots__ = ("_connection", "_exchanges", "_handler", "_info")
+
+    def __init__(self, connection: Connection, handler: HttpHandler, info: TransportInfo | None) -> None:
+        self._connection = connection
+        self._handler = handler
+        self._info = info
+        self._exchanges: dict[int, Exchange] = {}
+
+    def receive_event(self, stream_id: int, value: Any, now: float) -> None:
+        """Take one event of the connection."""
+        kind = type(value)
+        if kind is Header:
+            session = ServerSession(self._connection, stream_id, value, self._info, now, self._exchanges)
+            exchange = self._handler.begin(session, now)
+            if not session.released:
+                self._exchanges[stream_id] = exchange
+        elif kind is ConnectionClosed:
+            self._exchanges.clear()
+        elif (held := self._exchanges.get(stream_id)) is None:
+            if kind is Failed:
+                session = ServerSession(self._connection, stream_id, None, self._info, now, self._exchanges)
+                self._handler.refused(session, value.error, now)
+        elif kind is Writable:
+            held.writable(value.room, now)
+        else:
+            held.receive_task(value, now)

@@ -1,0 +1,53 @@
+"""What a generator callback may ask of the engine, on every runtime and in the simulator.
+
+A callback written as a generator yields an effect and is resumed with its result::
+
+    def request_filter(self, session, ctx):
+        yield Sleep(0.1)
+        user = yield Call(lambda: database.find(...))   # off the lane, may block
+        return user is None
+
+An ``async def`` callback awaits the same effects: ``await Sleep(0.1)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Call", "Drain", "Effect", "ReadBody", "Sleep"]
+
+
+class _Effect:
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return (yield self)
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep(_Effect):
+    """Resume after *seconds*; the exchange's other direction and all others go on meanwhile."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call(_Effect):
+    """Run *call*, which may block, off the lane; resumes with its result or raises its exception."""
+
+    call: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBody(_Effect):
+    """The next bytes of the request body, or None at its end. In applications, not in proxy filters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain(_Effect):
+    """Resume when there is room for more of the response. In applications, not in proxy filters."""
+
+
+Effect = Sleep | Call | ReadBody | Drain

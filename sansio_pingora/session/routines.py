@@ -1,0 +1,237 @@
+"""Generators that wait, driven by answers, time and bytes: the coordinator under every exchange.
+
+A routine is a generator that yields an effect, or an :class:`Await` for something whose
+token it has given away. Many can run at once in one coordinator: the proxy's spine and
+the filters that park a pump.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass
+from functools import partial
+from heapq import heappop, heappush
+from typing import Any
+
+from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
+from sansio_pingora.machine import Command, Lane, RunFilter, StopFilters
+from sansio_pingora.session.callbacks import Form
+from sansio_pingora.session.effects import Call, Effect, Sleep
+
+__all__ = ["Await", "Routine", "Routines", "as_error"]
+
+Routine = Generator[Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Resume when the answer to *token* comes."""
+
+    token: int
+
+
+def as_error(exc: BaseException, context: str) -> Error:
+    """*exc* as an :class:`Error`: itself, or wrapped as an internal one."""
+    if isinstance(exc, Error):
+        return exc
+    return Error(ErrorType.INTERNAL_ERROR, f"{context}: {type(exc).__name__}: {exc}", cause=exc).into_in()
+
+
+class Routines:
+    """A coordinator (see :class:`sansio_pingora.machine.Coordinator`) made of routines."""
+
+    __slots__ = ("_async_used", "_commands", "_sleeping", "_token", "_waiting", "armed", "deadline", "lane", "listed", "now")
+
+    def __init__(self, lane: Lane, now: float) -> None:
+        self.lane = lane
+        self.now = now
+        """The time of the input that is being handled."""
+        self.listed = False
+        self.armed = math.inf
+        self.deadline = math.inf
+        self._commands: list[Command] = []
+        self._waiting: dict[int, tuple[Routine, Callable[[Any, Error | None], None] | None]] = {}
+        self._sleeping: list[tuple[float, int]] = []
+        self._token = 0
+        self._async_used = False
+
+    # ── the contract ─────────────────────────────────────────────────────────────────
+
+    def take_commands(self) -> list[Command]:
+        """See :meth:`Coordinator.take_commands`."""
+        commands = self._commands
+        if commands:
+            self._commands = []
+        return commands
+
+    def resume(self, token: int, value: Any, now: float) -> None:
+        """See :meth:`Coordinator.resume`."""
+        waiting = self._waiting.pop(token, None)
+        if waiting is not None:
+            self.now = now
+            self._step(*waiting, value, None)
+
+    def fail(self, token: int, error: Error, now: float) -> None:
+        """See :meth:`Coordinator.fail`."""
+        waiting = self._waiting.pop(token, None)
+        if waiting is not None:
+            self.now = now
+            self._step(*waiting, None, error)
+
+    def handle_timeout(self, now: float) -> None:
+        """See :meth:`Coordinator.handle_timeout`."""
+        self.now = now
+        sleeping = self._sleeping
+        while sleeping and sleeping[0][0] <= now:
+            _, token = heappop(sleeping)
+            self.resume(token, None, now)
+        self.deadline = sleeping[0][0] if sleeping else math.inf
+
+    # ── for subclasses ───────────────────────────────────────────────────────────────
+
+    def new_token(self) -> int:
+        """A token that no answer has carried yet."""
+        self._token += 1
+        return self._token
+
+    def give(self, command: Command) -> None:
+        """Put *command* out."""
+        self._commands.append(command)
+        self.lane.enlist(self)
+
+    def start(self, routine: Routine, ended: Callable[[Any, Error | None], None] | None = None) -> None:
+        """Run *routine* until it waits; *ended* is told its result, or the error that ended it."""
+        self._step(routine, ended, None, None)
+
+    def run_deferred(self, call: Callable[[], Any], *, is_async: bool) -> Await:
+        """Have *call* run off the lane; yield what this returns to wait for the result."""
+        token = self.new_token()
+        self._async_used = self._async_used or is_async
+        self.give(RunFilter(token, call, is_async))
+        return Await(token)
+
+    def run_form(self, form: Form, call: Callable[[], Any]) -> Routine:
+        """A routine that runs a callback of any form and returns its result."""
+        if form is Form.PLAIN:
+            return call()
+        if form is Form.GENERATOR:
+            return (yield from call())
+        if form is Form.BLOCKING:
+            return (yield self.run_deferred(call, is_async=False))
+        coroutine = call()
+        value: Any = None
+        while True:
+            stop = yield self.run_deferred(partial(_Segment, coroutine, value), is_async=True)
+            if stop.effect is None:
+                return stop.result
+            value = yield stop.effect
+
+    def interrupt(self, routine: Routine, error: Error) -> None:
+        """Raise *error* in *routine* where it waits; the answer that it waited for is ignored."""
+        for token, (waiting, ended) in self._waiting.items():
+            if waiting is routine:
+                del self._waiting[token]
+                self._step(routine, ended, None, error)
+                return
+
+    def stop_routines(self) -> None:
+        """Nothing more is awaited: late answers are ignored, generators closed."""
+        waiting = list(self._waiting.values())
+        self._waiting.clear()
+        self._sleeping.clear()
+        self.deadline = math.inf
+        for routine, _ in waiting:
+            routine.close()
+        if self._async_used:
+            self._async_used = False
+            self.give(StopFilters())
+
+    def _step(
+        self,
+        routine: Routine,
+        ended: Callable[[Any, Error | None], None] | None,
+        value: Any,
+        error: Exception | None,
+    ) -> None:
+        while True:
+            try:
+                effect = routine.send(value) if error is None else routine.throw(error)
+            except StopIteration as stop:
+                if ended is not None:
+                    ended(stop.value, None)
+                return
+            except Exception as exc:
+                if ended is None:
+                    raise
+                ended(None, as_error(exc, "a callback raised"))
+                return
+            kind = type(effect)
+            if kind is Await:
+                self._waiting[effect.token] = (routine, ended)
+                return
+            if kind is Sleep:
+                self._sleep(effect.seconds, routine, ended)
+                return
+            if kind is Call:
+                self._waiting[self.run_deferred(effect.call, is_async=False).token] = (routine, ended)
+                return
+            value, error = None, None
+            try:
+                token, value = self.perform(effect)
+            except LocalProtocolError as exc:
+                error = exc
+                continue
+            if token:
+                self._waiting[token] = (routine, ended)
+                return
+
+    def _sleep(self, seconds: float, routine: Routine, ended: Callable[[Any, Error | None], None] | None) -> None:
+        token = self.new_token()
+        self._waiting[token] = (routine, ended)
+        heappush(self._sleeping, (self.now + max(seconds, 0.0), token))
+        self.deadline = self._sleeping[0][0]
+        self.lane.enlist(self)
+
+    def perform(self, effect: Any) -> tuple[int, Any]:
+        """An effect of a subclass: the token to wait for and nothing, or 0 and its result.
+
+        :raises LocalProtocolError: it is none, and is raised in the routine that yielded it.
+        """
+        raise LocalProtocolError(f"{effect!r} is no effect that can be awaited here")
+
+
+class _Segment:
+    """An ``async def`` callback in the task that the runtime keeps for it, up to the next effect of ours.
+
+    What it awaits of the runtime's own passes through; so its task is one and the same
+    from first to last, as time-outs and cancel scopes need it.
+    """
+
+    __slots__ = ("_coroutine", "_value", "effect", "result")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], value: Any) -> None:
+        self._coroutine = coroutine
+        self._value = value
+        self.effect: Any = None
+        self.result: Any = None
+
+    def __await__(self) -> Generator[Any, Any, _Segment]:
+        coroutine = self._coroutine
+        send: Callable[[Any], Any] = coroutine.send
+        value = self._value
+        while True:
+            try:
+                wanted = send(value)
+            except StopIteration as stop:
+                self.result = stop.value
+                return self
+            if isinstance(wanted, Effect):
+                self.effect = wanted
+                return self
+            try:
+                value = yield wanted
+                send = coroutine.send
+            except BaseException as exc:  # a cancellation, or what the runtime's own raised
+                value = exc
+                send = coroutine.throw

@@ -1,0 +1,190 @@
+"""A whole server connection for people who own their event loop: bytes and time in, tasks and bytes out.
+
+::
+
+    conn = ServerConnection(now=monotonic())
+    while not conn.closing:
+        try:
+            sock.settimeout(conn.timeout(monotonic()))
+            events = conn.receive_data(sock.recv(65536), monotonic())   # b"" is the end
+        except TimeoutError:
+            events = conn.handle_timeout(monotonic())
+        for stream_id, value in events:
+            ...                                       # HttpTask values; answer with conn.send(...)
+        sock.sendall(b"".join(conn.data_to_send()))
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from sansio_pingora.errors import Error
+from sansio_pingora.http1 import Codec, Http1Server
+from sansio_pingora.limits import Limits
+from sansio_pingora.machine import Closing, Endpoint, Event
+from sansio_pingora.wire import HttpTask
+
+__all__ = ["Engine", "ServerConnection", "client_codec", "server_codec"]
+
+Engine = Literal["native", "hyper"]
+
+
+def server_codec(engine: Engine, limits: Limits) -> Codec | None:
+    """The codec of *engine* for a server; None stands for the native one.
+
+    :raises ValueError: there is no such engine.
+    """
+    return None if engine == "native" else _reference_codec(engine, limits, server=True)
+
+
+def client_codec(engine: Engine, limits: Limits) -> Codec | None:
+    """The codec of *engine* for a client; None stands for the native one.
+
+    :raises ValueError: there is no such engine.
+    """
+    return None if engine == "native" else _reference_codec(engine, limits, server=False)
+
+
+def _reference_codec(engine: Engine, limits: Limits, *, server: bool) -> Codec:
+    if engine != "hyper":
+        raise ValueError(f"engine {engine!r}: choose 'native' or 'hyper'")
+    from sansio_pingora.http1.hyper import HyperCodec  # noqa: PLC0415  # h11 is loaded by who asks for it
+
+    return HyperCodec(limits, server=server)
+
+
+class ServerConnection:
+    """One client's connection. Keeps the contract of :class:`sansio_pingora.machine.Connection`.
+
+    ``wall_offset``: Unix time minus monotonic time, for the Date field; None sends none.
+    """
+
+    __slots__ = ("_inner", "_now")
+
+    def __init__(
+        self,
+        *,
+        now: float,
+        limits: Limits | None = None,
+        engine: Engine = "native",
+        wall_offset: float | None = None,
+        allow_connect: bool = False,
+    ) -> None:
+        limits = limits or Limits()
+        self._inner = Http1Server(
+            now, limits, codec=server_codec(engine, limits), wall_offset=wall_offset, allow_connect=allow_connect
+        )
+        self._now = now
+
+    def timeout(self, now: float) -> float | None:
+        """Seconds until :meth:`handle_timeout` is due, for ``settimeout``: at least 0.001, None when never."""
+        deadline = self._inner.deadline
+        return None if deadline == math.inf else max(deadline - now, 0.001)
+
+    def receive_data(self, data: bytes, now: float) -> list[Event]:
+        """Bytes from the client; ``b""`` is the end."""
+        self._now = now
+        return self._inner.receive_data(data, now)
+
+    def receive_eof(self, now: float) -> list[Event]:
+        """The client shut its write side."""
+        self._now = now
+        return self._inner.receive_eof(now)
+
+    def transport_lost(self, reason: Error | None, now: float) -> list[Event]:
+        """The transport is gone."""
+        self._now = now
+        return self._inner.transport_lost(reason, now)
+
+    def handle_timeout(self, now: float) -> list[Event]:
+        """Time has passed. Early or repeated calls are harmless."""
+        self._now = now
+        return self._inner.handle_timeout(now)
+
+    def data_to_send(self) -> list[bytes]:
+        """What to write, in order; handed out once."""
+        return self._inner.data_to_send()
+
+    def send(self, stream_id: int, task: HttpTask, now: float) -> int:
+        """Queue a task of a response; returns the room left.
+
+        :raises LocalProtocolError: not legal now; nothing was queued.
+        """
+        self._now = now
+        return self._inner.send(stream_id, task, now)
+
+    def consumed(self, stream_id: int, size: int, now: float | None = None) -> None:
+        """*size* body bytes were used: returns read credit. *now* defaults to that of the last call."""
+        self._inner.consumed(stream_id, size, self._now if now is None else now)
+
+    def invite_body(self, stream_id: int, now: float) -> None:
+        """The body is wanted now: sends the 100 (Continue) that a client waits for."""
+        self._inner.invite_body(stream_id, now)
+
+    def open_stream(self, now: float) -> int | None:
+        """None: a server opens no streams."""
+        return self._inner.open_stream(now)
+
+    def write_paused(self, now: float) -> None:
+        """The transport holds more than it should."""
+        self._inner.write_paused(now)
+
+    def write_resumed(self, now: float) -> list[Event]:
+        """The transport has room again."""
+        return self._inner.write_resumed(now)
+
+    def write_progressed(self, now: float) -> None:
+        """The client took some bytes."""
+        self._inner.write_progressed(now)
+
+    def drain(self, now: float) -> None:
+        """Take no new requests, finish what is there, then close."""
+        self._inner.drain(now)
+
+    def abort(self, now: float) -> None:
+        """Close without regard for what is under way."""
+        self._inner.abort(now)
+
+    def next_reason(self) -> str:
+        """Which deadline is next, for people."""
+        return self._inner.next_reason()
+
+    @property
+    def deadline(self) -> float:
+        """Monotonic second at which :meth:`handle_timeout` is due; ``math.inf`` for never."""
+        return self._inner.deadline
+
+    @property
+    def want_read(self) -> bool:
+        """False: read no more for now."""
+        return self._inner.want_read
+
+    @property
+    def shut_write(self) -> bool:
+        """Shut the write side once the output is flushed, and go on reading."""
+        return self._inner.shut_write
+
+    @property
+    def closing(self) -> Closing:
+        """Truthy: close the socket, after flushing or at once."""
+        return self._inner.closing
+
+    @property
+    def starved(self) -> bool:
+        """A sender was told that there is no room."""
+        return self._inner.starved
+
+    @property
+    def stalled(self) -> bool:
+        """Output waits for the client, and the deadline over it runs."""
+        return self._inner.stalled
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where the connection enlists itself."""
+        return self._inner.endpoint
+
+    @endpoint.setter
+    def endpoint(self, endpoint: Endpoint | None) -> None:
+        self._inner.endpoint = endpoint

@@ -1,0 +1,253 @@
+"""Our handle on one request of a client, whatever version it speaks, with Pingora's method names.
+
+Nothing here blocks: what is written is queued, and what is read is what has arrived.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sansio_pingora.errors import LocalProtocolError
+from sansio_pingora.wire import (
+    Body,
+    Done,
+    Failed,
+    Fields,
+    Header,
+    HttpTask,
+    RequestHeader,
+    ResponseHeader,
+    Text,
+    Trailer,
+    UpgradedBody,
+    error_page,
+)
+
+if TYPE_CHECKING:
+    from sansio_pingora.errors import Error
+    from sansio_pingora.machine import Connection
+    from sansio_pingora.transport import SocketAddr, TransportInfo
+
+__all__ = ["ServerSession"]
+
+
+class ServerSession:
+    """One exchange, seen from the server."""
+
+    __slots__ = (
+        "_body_done",
+        "_connection",
+        "_header_end",
+        "_held",
+        "body_bytes_read",
+        "body_bytes_sent",
+        "closed",
+        "generated",
+        "ignore_info_resp",
+        "info",
+        "now",
+        "released",
+        "req_header",
+        "response_done",
+        "response_written",
+        "room",
+        "stream_id",
+        "upgraded",
+    )
+
+    def __init__(self, connection: Connection, stream_id: int, header: Header | None, info: TransportInfo | None, now: float, held: dict[int, Any]) -> None:
+        self._held = held
+        self.released = False
+        self._connection = connection
+        self.stream_id = stream_id
+        self.req_header: RequestHeader | None = None
+        """The request's head; None when it broke the rules and nobody could read it."""
+        self._header_end = True
+        if header is not None:
+            self.req_header = header.head  # type: ignore[assignment]  # a server receives requests
+            self._header_end = header.end
+        self._body_done = self._header_end
+        self.info = info
+        self.now = now
+        """Monotonic time of the input that is being handled."""
+        self.response_written: ResponseHeader | None = None
+        """The final head that was sent, or 101."""
+        self.response_done = False
+        self.closed: Error | None = None
+        """Why the client is gone; what is written then goes nowhere."""
+        self.upgraded = False
+        self.generated = False
+        """The response is an error page of our own making."""
+        self.ignore_info_resp = False
+        self.body_bytes_read = 0
+        self.body_bytes_sent = 0
+        self.room = 1
+
+    # ── the request ──────────────────────────────────────────────────────────────────
+
+    def get_header(self, name: Text) -> bytes | None:
+        """The first value of a request field, or None."""
+        return None if self.req_header is None else self.req_header.fields.get(name)
+
+    def request_summary(self) -> str:
+        """``METHOD target, Host: host``."""
+        return "-" if self.req_header is None else self.req_header.summary()
+
+    @property
+    def is_http2(self) -> bool:
+        """The client speaks HTTP/2."""
+        return self.req_header is not None and self.req_header.version == b"2"
+
+    @property
+    def is_upgrade_req(self) -> bool:
+        """The client offers to switch protocols (RFC 9110 section 7.8)."""
+        head = self.req_header
+        return head is not None and head.version == b"1.1" and b"upgrade" in head.fields
+
+    def was_upgraded(self) -> bool:
+        """The exchange became a tunnel of opaque bytes."""
+        return self.upgraded
+
+    def is_body_empty(self) -> bool:
+        """The request has no body."""
+        return self._header_end
+
+    def is_body_done(self) -> bool:
+        """The whole request has arrived."""
+        return self._body_done
+
+    @property
+    def client_addr(self) -> SocketAddr | None:
+        """The client's address; None over a Unix socket."""
+        return None if self.info is None else self.info.peer
+
+    @property
+    def server_addr(self) -> SocketAddr | None:
+        """The address that the client connected to."""
+        return None if self.info is None else self.info.local
+
+    def received(self, task: HttpTask) -> None:
+        """Account for a task of the request that has arrived."""
+        kind = type(task)
+        if kind is Body or kind is UpgradedBody:
+            self.body_bytes_read += len(task.data)  # type: ignore[union-attr]  # it has data
+        elif kind is Failed:
+            self.closed = task.error  # type: ignore[union-attr]  # a Failed
+            return
+        if task.end:  # type: ignore[union-attr]  # all but Failed have it
+            self._body_done = True
+
+    def consumed(self, size: int) -> None:
+        """*size* body bytes were used: the client may send as many more."""
+        self._connection.consumed(self.stream_id, size, self.now)
+
+    def invite_body(self) -> None:
+        """The body is wanted now: a client that waits for it is sent 100 (Continue)."""
+        self._connection.invite_body(self.stream_id, self.now)
+
+    # ── the response ─────────────────────────────────────────────────────────────────
+
+    def write_response_header(self, head: ResponseHeader, end: bool = False) -> int:
+        """Send a head: any number of informational ones, then the final one.
+
+        :raises LocalProtocolError: a final head was sent already, or the head is not legal.
+        """
+        if head.informational and self.ignore_info_resp:
+            return self.room
+        return self.write_task(Header(head, end))
+
+    def write_response_body(self, data: bytes, end: bool = False) -> int:
+        """Send body bytes; *end*: they are the last. An empty piece that ends nothing is not sent."""
+        if not data and not end:
+            return self.room
+        return self.write_task(UpgradedBody(data, end) if self.upgraded else Body(data, end))
+
+    def write_response_trailers(self, fields: Fields) -> int:
+        """Send trailers, which end the response."""
+        return self.write_task(Trailer(fields))
+
+    def finish_body(self) -> None:
+        """End the response, if it has not ended."""
+        if not self.response_done:
+            self.write_task(Done())
+
+    def response_duplex_vec(self, tasks: list[HttpTask]) -> bool:
+        """Send *tasks* in order; whether the response has ended."""
+        for task in tasks:
+            self.write_task(task)
+        return self.response_done
+
+    def write_task(self, task: HttpTask) -> int:
+        """Send any task; returns the room left, 0 or less when the sender should wait.
+
+        :raises LocalProtocolError: not legal now; nothing was sent.
+        """
+        if self.closed is not None:
+            return self.room
+        kind = type(task)
+        head: Any = None
+        if kind is Header:
+            head = task.head  # type: ignore[union-attr]  # a Header
+            if self.response_written is not None:
+                raise LocalProtocolError(f"status {head.status} after a final head with {self.response_written.status} was sent")
+        room = self.room = self._connection.send(self.stream_id, task, self.now)
+        if kind is Header:
+            if not head.informational:
+                self.response_written = head
+                self.response_done = task.end  # type: ignore[union-attr]  # a Header
+                if head.status == 101 or (head.status < 300 and self.req_header is not None and self.req_header.method == b"CONNECT"):
+                    self.upgraded = True
+        else:
+            if kind is Body or kind is UpgradedBody:
+                self.body_bytes_sent += len(task.data)  # type: ignore[union-attr]  # it has data
+            if kind is Failed or task.end:  # type: ignore[union-attr]  # all but Failed have it
+                self.response_done = True
+        return room
+
+    def write_continue_response(self) -> None:
+        """Send 100 (Continue), unless a response has begun."""
+        if self.response_written is None:
+            self.write_response_header(ResponseHeader(100))
+
+    # ── answers of our own ───────────────────────────────────────────────────────────
+
+    def generate_error(self, status: int) -> ResponseHeader:
+        """The head of an error page, to be changed and sent."""
+        return error_page(status)
+
+    def respond_error(self, status: int) -> bool:
+        """Answer with an empty error page; False when an answer has begun already."""
+        return self.respond_error_with_body(status, b"")
+
+    def respond_error_with_body(self, status: int, body: bytes) -> bool:
+        """Answer with an error page that says *body*; False when an answer has begun already."""
+        if self.response_written is not None or self.closed is not None:
+            return False
+        head = error_page(status)
+        head.set_content_length(len(body))
+        self.write_response_header(head, end=not body)
+        if body:
+            self.write_response_body(body, end=True)
+        return True
+
+    def set_keepalive(self, seconds: int | None) -> None:
+        """None: the connection closes after this exchange. A time-out per connection is ``keepalive_timeout``.
+
+        :raises LocalProtocolError: *seconds* is a number: the limit is set per service here.
+        """
+        if seconds is not None:
+            raise LocalProtocolError("the keep-alive time-out is the service's limit keepalive_timeout; None closes")
+        self._connection.keep = False  # type: ignore[attr-defined]  # HTTP/1 connections have it
+
+    def shutdown(self, error: Error) -> None:
+        """Break the exchange off so that the client sees it incomplete."""
+        if not self.response_done and self.closed is None:
+            self.write_task(Failed(error))
+
+    def release(self) -> None:
+        """No event of this exchange is wanted any more; nothing is kept for it."""
+        self.released = True
+        self._held.pop(self.stream_id, None)
+
+    def __repr__(self) -> str:
+        return f"<ServerSession {self.stream_id} {self.request_summary()}>"

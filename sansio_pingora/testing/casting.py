@@ -1,0 +1,275 @@
+"""Random clients and origins for a world around a proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sansio_pingora.testing.clients import Plan, Turn
+from sansio_pingora.testing.faults import PARTS
+from sansio_pingora.testing.ledger import Asked, token_of
+from sansio_pingora.testing.messages import Labelled, request
+from sansio_pingora.testing.origins import Origin, Reply, reply_message
+
+if TYPE_CHECKING:
+    from sansio_pingora.limits import Limits
+    from sansio_pingora.testing.faults import Faults
+    from sansio_pingora.testing.prng import Random
+    from sansio_pingora.testing.reader import Message
+
+__all__ = ["Mood", "plan_client", "random_behaviour"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mood:
+    """How bad things are in a world."""
+
+    clients: float
+    """Probability that a client does something other than behave."""
+    origins: float
+    """Probability that an answer is something other than correct."""
+
+
+# ── clients ──────────────────────────────────────────────────────────────────────────
+
+_SIZES = (0, 1, 5, 60, 700, 4_000, 20_000)
+
+
+def _body(rng: Random, token: bytes, limits: Limits, faults: Faults) -> bytes:
+    size = rng.pick(_SIZES)
+    if limits.max_body is not None:
+        if rng.chance(0.3):
+            faults.count("body limit hit")
+            size = limits.max_body
+        elif rng.chance(0.1):
+            faults.count("body over the limit")
+            size = limits.max_body + 1
+    elif rng.chance(0.05):
+        size = 100_000
+    return (b"%b," % token * (size // (len(token) + 1) + 1))[:size]
+
+
+def _split(rng: Random, data: bytes, most: int) -> list[bytes]:
+    pieces = []
+    while data:
+        size = 1 + rng.below(len(data)) if len(pieces) < most else len(data)
+        pieces.append(data[:size])
+        data = data[size:]
+    return pieces
+
+
+def _turn(rng: Random, name: str, number: int, limits: Limits, faults: Faults) -> Turn:
+    token = f"{name}-{number}".encode()
+    method = rng.weighted([(6, b"GET"), (4, b"POST"), (2, b"PUT"), (1, b"HEAD"), (1, b"DELETE"), (1, b"OPTIONS")])
+    version = b"1.0" if rng.chance(0.07) else b"1.1"
+    fields = [(b"Host", b"proxy.example"), (b"X-Token", token)]
+    expects = False
+    body: bytes | None = None
+    chunked = False
+    if method in (b"POST", b"PUT"):
+        body = _body(rng, token, limits, faults)
+        chunked = version == b"1.1" and rng.chance(0.5)
+        if version == b"1.1" and body and rng.chance(0.15):
+            expects = True
+            fields.append((b"Expect", b"100-continue"))
+    if rng.chance(0.2):
+        fields.append((b"X-Padding", b"p" * rng.below(2_000)))
+    if version == b"1.0" and rng.chance(0.5):
+        fields.append((b"Connection", b"keep-alive"))
+    trailers = [(b"X-Check", token)] if chunked and rng.chance(0.2) else []
+    pieces = None if body is None else _split(rng, body, 5) if chunked else [body]
+    message = request(method, b"/t/%b?n=%d" % (token, number), fields, pieces, chunked=chunked, trailers=trailers, version=version)
+    turn = Turn(Asked(token, name, method, body or b""), message, expects=expects)
+    if expects:
+        turn.pauses.append((message.raw.index(b"\r\n\r\n") + 4, 1.0))
+    return turn
+
+
+_HOSTILE = (
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nContent-Length: 44\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 39\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nContent-Length: +5\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /t/%b HTTP/1.1\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /t/%b HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    b"GET /t/%b HTTP/1.1\nHost: h\n\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /t/%b HTTP/1.1\r\nHost: h\r\nX : y\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /t/%b HTTP/1.1\r\nHost: h\r\nConnection: Host, X-Token, Content-Length\r\n\r\n",
+    b"GET /t/%b HTTP/9.9\r\nHost: h\r\n\r\n",
+    b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\nX: %b\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n%b",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03%b",
+    b"%b\r\n\r\n\r\n",
+)
+
+
+def _hostile(rng: Random, name: str) -> Plan:
+    token = f"{name}-h".encode()
+    raw = rng.pick(_HOSTILE).replace(b"%b", token).replace(b"%%", b"%")
+    pauses = []
+    if rng.chance(0.5):
+        pauses = [(1 + rng.below(len(raw) - 1), rng.uniform(0.0, 0.2)) for _ in range(3)]
+    turn = Turn(Asked(token, name, b"GET", b"", valid=False), Labelled([("start-line", raw)]), pauses)
+    return Plan([turn], stays=rng.chance(0.5), gives_up=rng.uniform(1.0, 40.0))
+
+
+def plan_client(rng: Random, name: str, limits: Limits, mood: Mood, faults: Faults) -> Plan:
+    """What one client will do."""
+    if rng.chance(mood.clients * 0.2):
+        faults.count("client hostile")
+        return _hostile(rng, name)
+    plan = Plan([_turn(rng, name, number, limits, faults) for number in range(1 + rng.below(5))])
+    if len(plan.turns) > 1 and rng.chance(0.35):
+        faults.count("client pipelines")
+        plan.pipelined = True
+        for turn in plan.turns:
+            turn.expects = False
+    plan.stays = rng.chance(0.15)
+    plan.shuts = rng.chance(0.1)
+    if rng.chance(0.3):
+        turn = rng.pick(plan.turns)
+        for _ in range(1 + rng.below(4)):
+            places = turn.message.offsets(rng.pick(PARTS))
+            if places and (at := rng.pick(places)):
+                turn.pauses.append((at, rng.uniform(0.0, 0.05)))
+    if not rng.chance(mood.clients):
+        return plan
+    turn = rng.pick(plan.turns)
+    kind = rng.below(6)
+    if kind <= 2:
+        places = turn.message.offsets(rng.pick(PARTS))
+        if places:
+            turn.stop = (rng.pick(places), rng.pick(("reset", "half-close", "half-close", "stall", "close")))
+    elif kind == 3:
+        faults.count("client drips")
+        size = len(turn.message)
+        turn.pauses += [(1 + rng.below(size - 1), rng.uniform(0.1, 4.0)) for _ in range(1 + rng.below(10))]
+    elif kind == 4:
+        plan.slow_read = rng.uniform(0.01, 1.5)
+    else:
+        plan.gives_up = rng.uniform(0.0, 6.0)
+    return plan
+
+
+# ── origins ──────────────────────────────────────────────────────────────────────────
+
+EVIL = b"HTTP/1.1 200 OK\r\nx-token: evil\r\nx-answer: 0\r\nContent-Length: 4\r\n\r\nevil"
+
+_LIES = (
+    b"HTTP/1.1 200 OK\r\nx-token: %b\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nx-token: %b\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    b"HTTP/1.1 200 OK\r\nx-token: %b\r\nContent-Length: -1\r\n\r\nabcd",
+    b"HTTP/1.1 200 OK\r\nx-token : %b\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\nx-token: %b\nContent-Length: 0\n\n",
+    b"HTTP/1.1 200 OK\r\nx-token: %b\r\n folded\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nx-token: %b\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.1 20 OK\r\nx-token: %b\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/2.0 200 OK\r\nx-token: %b\r\nContent-Length: 0\r\n\r\n",
+    b"hello %b\r\n\r\n",
+    b"\r\n\r\nHTTP/1.1 200 OK\x00\r\nx-token: %b\r\n\r\n",
+)
+
+
+def random_behaviour(rng: Random, mood: Mood, faults: Faults) -> Callable[[Origin, Message], Reply]:
+    """Answers that are mostly correct in some way or other, and otherwise wrong in one."""
+
+    def behave(origin: Origin, message: Message) -> Reply:
+        if rng.chance(mood.origins):
+            return _misbehave(rng, faults, origin, message)
+        return _behave(rng, faults, origin, message)
+
+    return behave
+
+
+def _behave(rng: Random, faults: Faults, origin: Origin, message: Message) -> Reply:
+    answered = origin.ledger.answer(token_of(message.target))
+    answered.status = rng.weighted([(12, 200), (2, 404), (1, 204), (1, 304), (1, 500)])
+    size = rng.weighted([(4, 40), (3, 600), (2, 6_000), (1, 70_000)])
+    answered.body = (b"%b;" % answered.token * (size // (len(answered.token) + 1) + 1))[: rng.below(size)]
+    answered.complete = True
+    framing = rng.weighted([(5, "length"), (4, "chunked"), (1, "close")])
+    version = b"1.0" if framing != "chunked" and rng.chance(0.1) else b"1.1"
+    extra: tuple[tuple[bytes, bytes], ...] = ()
+    closes = framing == "close" and message.method != b"HEAD" and answered.status not in (204, 304)
+    if rng.chance(0.1):
+        extra = ((b"Connection", b"close"),)
+        closes = True
+    trailers = ((b"X-Sum", answered.token),) if rng.chance(0.1) else ()
+    labelled = reply_message(answered, message, framing=framing, trailers=trailers, version=version, extra=extra)
+    informational = 0
+    if rng.chance(0.08):
+        informational = 1 + rng.below(3)
+    if b"expect" in message.fields and rng.chance(0.7):
+        informational = max(1, informational)
+    if informational:
+        early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * (informational - 1)
+        first = b"HTTP/1.1 100 Continue\r\n\r\n" if b"expect" in message.fields else b"HTTP/1.1 103 Early Hints\r\n\r\n"
+        labelled = Labelled([("start-line", first + early), *labelled.parts()])
+    reply = Reply(labelled, reusable=not closes and version == b"1.1", closes=closes or version == b"1.0")
+    reply.early = rng.chance(0.15) or bool(informational and b"expect" in message.fields)
+    if rng.chance(0.3):
+        reply.delay = rng.uniform(0.0, 0.2)
+    if rng.chance(0.2):
+        for _ in range(1 + rng.below(3)):
+            places = labelled.offsets(rng.pick(PARTS))
+            if places and (at := rng.pick(places)):
+                reply.pauses.append((at, rng.uniform(0.0, 0.1)))
+    return reply
+
+
+def _misbehave(rng: Random, faults: Faults, origin: Origin, message: Message) -> Reply:
+    kind = rng.below(12)
+    reply = _behave(rng, faults, origin, message)
+    answered = origin.ledger.answered[-1]
+    if kind <= 3:  # stops somewhere
+        places = reply.message.offsets(rng.pick(PARTS))
+        if places:
+            faults.count("origin truncates")
+            reply.stop = (rng.pick(places), rng.pick(("reset", "half-close", "half-close", "close", "stall")))
+            answered.complete = False
+            reply.reusable = False
+            if reply.closes and reply.stop[1] in ("half-close", "close"):
+                # A body that lasts until the close was simply shorter.
+                answered.complete = b"\r\n\r\n" in reply.message.raw[: reply.stop[0]]
+                head, _, body = reply.message.raw[: reply.stop[0]].rpartition(b"\r\n\r\n")
+                if answered.complete and b"chunked" not in head and b"Content-Length" not in head:
+                    answered.body = body
+                else:
+                    answered.complete = False
+    elif kind == 4:
+        faults.count("origin extra bytes")
+        surplus = rng.pick((b"x", EVIL, b"\r\n", b"HTTP/1.1 "))
+        reply.message = Labelled([*reply.message.parts(), ("body", surplus)])
+        reply.surplus = len(surplus)
+        reply.reusable = False
+        if reply.closes:
+            answered.complete = False
+    elif kind == 5:
+        reply.later = (rng.uniform(0.0, 1.0), rng.pick((b"", b"", b"junk", EVIL)))
+    elif kind == 6:
+        faults.count("origin 1xx burst")
+        burst = b"HTTP/1.1 103 Early Hints\r\n\r\n" * (10 + rng.below(30))
+        reply.message = Labelled([("start-line", burst), *reply.message.parts()])
+    elif kind == 7:
+        faults.count("origin lies")
+        answered.complete = False
+        reply.message = Labelled([("start-line", rng.pick(_LIES).replace(b"%b", answered.token))])
+        reply.reusable = False
+    elif kind == 8:
+        reply.silent = True
+        reply.reusable = False
+    elif kind == 9:
+        faults.count("origin switches unasked")
+        answered.complete = False
+        reply.message = Labelled([("start-line", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nConnection: upgrade\r\n\r\n" + EVIL)])
+        reply.reusable = False
+    elif kind == 10:
+        reply.delay = rng.uniform(0.0, 10.0)
+    else:
+        reply.pauses += [(1 + rng.below(len(reply.message) - 1), rng.uniform(0.1, 4.0)) for _ in range(1 + rng.below(5))]
+    return reply
+

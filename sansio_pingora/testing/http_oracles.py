@@ -1,0 +1,289 @@
+"""What must hold of a proxy, judged by what its clients and origins saw, and by what it wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sansio_pingora.testing.ledger import IDEMPOTENT, Asked, token_of
+from sansio_pingora.testing.oracles import Oracle
+from sansio_pingora.testing.reader import Message, StrictReader, Uncanonical, reference_body
+
+if TYPE_CHECKING:
+    from sansio_pingora.limits import Limits
+    from sansio_pingora.testing.clients import Client
+    from sansio_pingora.testing.ledger import Ledger
+    from sansio_pingora.testing.origins import Origin, OriginConnection
+    from sansio_pingora.testing.world import World
+
+__all__ = ["AnswerOnce", "CanonicalOut", "Case", "FilterContract", "NoCrossTalk", "Order", "PoolHygiene", "RetrySafety"]
+
+
+@dataclass(slots=True)
+class Case:
+    """Who takes part in a world around a proxy."""
+
+    ledger: Ledger
+    limits: Limits
+    clients: list[Client] = field(default_factory=list)
+    origins: list[Origin] = field(default_factory=list)
+    exchanges: list[list[str]] = field(default_factory=list)
+    """Of each exchange of the proxy: the phases that ran, in order."""
+    calm: bool = False
+    """No fault at all: every request must be answered by an origin."""
+    drained: bool = False
+    """The proxy is told to end at some time."""
+
+    def upstreams(self) -> list[tuple[OriginConnection, bytes]]:
+        """Every origin's connection, with all that the proxy wrote to it."""
+        found = []
+        for origin in self.origins:
+            for connection in origin.connections:
+                audit = connection.end.other.audit
+                if audit is not None:
+                    found.append((connection, b"".join([data for _, _, data in audit])))
+        return found
+
+
+class _HttpOracle(Oracle):
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+
+class AnswerOnce(_HttpOracle):
+    """I-1: one final response or one visible failure for each request, and nothing cut looks complete."""
+
+    invariant = "I-1"
+
+    def quiescent(self, world: World) -> None:
+        """See :class:`Oracle`."""
+        case = self.case
+        for client in case.clients:
+            turns = client.plan.turns
+            for turn, message in zip(turns, client.reader.messages, strict=False):
+                self._complete(world, client, turn.asked, message)
+            answered = len(client.reader.messages)
+            if case.calm and (answered < len(turns) or any(b"x-answer" not in message.fields for message in client.reader.messages)):
+                world.broken(self.invariant, f"{client.name}: {answered} of {len(turns)} requests were answered by an origin, though nothing failed")
+            if client.outcome == "patience" and not world.faults.counts["filter never"]:
+                world.broken(self.invariant, f"{client.name} waits for ever: {answered} of {client.begun} requests are answered")
+            if client.outcome == "eof" and not answered and client.reader.message is None and turns and turns[0].asked.sent:
+                turn = turns[0]
+                if turn.asked.valid and not turn.pauses and not case.drained and case.limits.first_byte_timeout > 3.0 and not world.faults.counts["filter never"]:
+                    world.broken(self.invariant, f"{client.name}: {turn.asked.token!r} got neither an answer nor a reset")
+        for origin in case.origins:
+            for connection in origin.connections:
+                for message in connection.reader.messages:
+                    asked = case.ledger.asked.get(token_of(message.target))
+                    if asked is not None and asked.valid and bytes(message.body) != asked.body:
+                        world.broken(
+                            self.invariant,
+                            f"{origin.name} took {len(message.body)} bytes for the whole body of {asked.token!r}, which has {len(asked.body)}",
+                        )
+
+    def _complete(self, world: World, client: Client, asked: Asked, message: Message) -> None:
+        number = message.get(b"x-answer")
+        if number is None:
+            if asked.valid and message.status < 400 and message.status != 204:
+                world.broken(self.invariant, f"{client.name}: {asked.token!r} got a {message.status} that no origin gave")
+            return
+        answered = self.case.ledger.answered[int(number)]
+        if asked.method == b"HEAD":
+            return
+        if not answered.complete:
+            world.broken(self.invariant, f"{client.name}: the cut answer {int(number)} to {asked.token!r} looks complete")
+        if bytes(message.body) != answered.body:
+            world.broken(
+                self.invariant,
+                f"{client.name}: the body of answer {int(number)} to {asked.token!r} has {len(message.body)} bytes "
+                f"of {len(answered.body)}, or others",
+            )
+
+
+class NoCrossTalk(_HttpOracle):
+    """I-3: no byte of one exchange appears in another."""
+
+    invariant = "I-3"
+
+    def quiescent(self, world: World) -> None:
+        """See :class:`Oracle`."""
+        case = self.case
+        for client in case.clients:
+            tokens = {turn.asked.token for turn in client.plan.turns}
+            under_way = [client.reader.message] if client.reader.message is not None else []
+            for message in client.reader.messages + under_way:
+                token = message.get(b"x-token")
+                if token is None:
+                    continue
+                if token not in tokens and all(turn.asked.valid for turn in client.plan.turns):
+                    world.broken(self.invariant, f"{client.name} got the answer to {token!r}, which it never asked")
+                number = int(message.get(b"x-answer") or -1)
+                answered = case.ledger.answered[number] if number >= 0 else None
+                if answered is None or answered.token != token or not answered.body.startswith(bytes(message.body)):
+                    world.broken(self.invariant, f"{client.name} got bytes in the answer to {token!r} that are not of it")
+        for origin in case.origins:
+            for connection in origin.connections:
+                for message in connection.reader.messages:
+                    token = token_of(message.target)
+                    if token.startswith(b"smuggled"):
+                        world.broken(self.invariant, f"{origin.name} was reached by a request hidden in another: {message.target!r}")
+                    asked = case.ledger.asked.get(token)
+                    if asked is not None and (message.get(b"x-token") or token) != token:
+                        world.broken(self.invariant, f"{origin.name} got a head mixed of {token!r} and {message.get(b'x-token')!r}")
+
+
+class PoolHygiene(_HttpOracle):
+    """I-4: a connection is used again only after a complete, clean exchange that leaves it open."""
+
+    invariant = "I-4"
+
+    def quiescent(self, world: World) -> None:
+        """See :class:`Oracle`."""
+        for connection, raw in self.case.upstreams():
+            starts = _starts(raw)
+            if len(starts) < 2:
+                continue
+            audit = connection.end.other.audit or []
+            for index, start in enumerate(starts[1:]):
+                _, seen, _ = next(entry for entry in reversed(audit) if entry[0] <= start)
+                where = f"{connection.end.name}: request {index + 2} was written"
+                if index >= len(connection.replies):
+                    world.broken(self.invariant, f"{where} before request {index + 1} was answered")
+                end, reusable = connection.replies[index]
+                if not reusable and seen >= end:
+                    world.broken(self.invariant, f"{where} although the answer before it had spoilt the connection")
+                if seen < end:
+                    world.broken(self.invariant, f"{where} when {end - seen} bytes of the answer before it were still to come")
+                if seen > end:
+                    world.broken(self.invariant, f"{where} although {seen - end} bytes had come behind the answer before it")
+
+
+def _starts(raw: bytes) -> list[int]:
+    reader = StrictReader(requests=True)
+    try:
+        reader.feed(raw)
+    except Uncanonical:
+        pass  # CanonicalOut says so
+    starts = [message.start for message in reader.messages]
+    return starts if reader.message is None else [*starts, reader.message.start]
+
+
+class CanonicalOut(_HttpOracle):
+    """I-5: an independent strict reader and h11 take everything that was put out, with one framing each."""
+
+    invariant = "I-5"
+
+    def quiescent(self, world: World) -> None:
+        """See :class:`Oracle`."""
+        for client in self.case.clients:
+            if client.fault:
+                world.broken(self.invariant, f"{client.name} cannot read what it got: {client.fault}")
+            raw = bytes(client.received_bytes)
+            for message in client.reader.messages:
+                self._check(world, client.name, raw[message.start : message.end], message, message.method)
+        for connection, raw in self.case.upstreams():
+            reader = StrictReader(requests=True)
+            try:
+                reader.feed(raw)
+            except Uncanonical as exc:
+                world.broken(self.invariant, f"{connection.end.name}: what was written to the origin is not canonical: {exc}")
+            for message in reader.messages:
+                self._check(world, connection.end.name, raw[message.start : message.end], message, None)
+
+    def _check(self, world: World, name: str, raw: bytes, message: Message, method: bytes | None) -> None:
+        try:
+            body = reference_body(raw, method)
+        except Uncanonical as exc:
+            world.broken(self.invariant, f"{name}: {message!r}: {exc}")
+            return
+        if body != message.body:
+            world.broken(self.invariant, f"{name}: {message!r}: h11 reads {len(body)} bytes")
+
+
+class Order(_HttpOracle):
+    """I-6: answers come in the order of the requests."""
+
+    invariant = "I-6"
+
+    def quiescent(self, world: World) -> None:
+        """See :class:`Oracle`."""
+        for client in self.case.clients:
+            if not all(turn.asked.valid for turn in client.plan.turns):
+                continue  # how many requests hostile bytes hold is a matter of opinion
+            for turn, message in zip(client.plan.turns, client.reader.messages, strict=False):
+                token = message.get(b"x-token")
+                if token is not None and token != turn.asked.token:
+                    world.broken(self.invariant, f"{client.name}: {turn.asked.token!r} got the answer to {token!r}")
+
+
+class RetrySafety(_HttpOracle):
+    """I-7: a request that is not idempotent is written to at most one origin connection."""
+
+    invariant = "I-7"
+
+    def quiescent(self, world: World) -> None:
+        """See :class:`Oracle`."""
+        written: dict[bytes, str] = {}
+        for connection, raw in self.case.upstreams():
+            for start in _starts(raw):
+                method, _, rest = raw[start : start + 200].partition(b" ")
+                token = token_of(rest.partition(b" ")[0])
+                if not token or method in IDEMPOTENT:
+                    continue
+                if token in written:
+                    world.broken(self.invariant, f"{method!r} {token!r} was written to {written[token]} and to {connection.end.name}")
+                written[token] = connection.end.name
+
+
+# What may come after what; phases that may repeat are listed behind themselves.
+_ONCE = ("new_ctx", "early_request_filter", "request_filter", "fail_to_proxy", "logging")
+_PER_ATTEMPT = ("upstream_peer", "fail_to_connect", "connected_to_upstream", "upstream_request_filter", "error_while_proxy")
+
+
+class FilterContract(_HttpOracle):
+    """I-11: phases in their order, each at most once (or once per attempt); logging exactly once, and last."""
+
+    invariant = "I-11"
+
+    def quiescent(self, world: World) -> None:
+        """See :class:`Oracle`."""
+        for phases in self.case.exchanges:
+            complaint = _judge(phases)
+            if complaint:
+                world.broken(self.invariant, f"{complaint}: {' '.join(phases)}")
+
+
+def _judge(phases: list[str]) -> str:
+    for phase in _ONCE:
+        if phases.count(phase) > 1:
+            return f"{phase} ran {phases.count(phase)} times"
+    if phases.count("logging") != 1:
+        return "logging did not run"
+    if phases[0] != "new_ctx":
+        return f"{phases[0]} ran before new_ctx"
+    head = [phase for phase in phases if phase in ("new_ctx", "early_request_filter", "request_filter", "upstream_peer", "logging")]
+    order = ["new_ctx", "early_request_filter", "request_filter", "upstream_peer", "logging"]
+    ranks = [order.index(phase) for phase in head]
+    if ranks != sorted(ranks):
+        return "out of order"
+    if any(phase not in ("logging", "request_summary", "suppress_error_log") for phase in phases[phases.index("logging") :]):
+        return "a phase ran behind logging"
+    return _judge_attempts(phases)
+
+
+def _judge_attempts(phases: list[str]) -> str:
+    attempt: list[str] = []
+    for phase in phases:
+        if phase == "upstream_peer":
+            attempt = [phase]
+        elif phase in _PER_ATTEMPT:
+            if not attempt:
+                return f"{phase} ran without an attempt"
+            if phase in attempt:
+                return f"{phase} ran twice in one attempt"
+            if _PER_ATTEMPT.index(phase) < _PER_ATTEMPT.index(attempt[-1]):
+                return f"{phase} ran behind {attempt[-1]}"
+            if phase == "connected_to_upstream" and "fail_to_connect" in attempt:
+                return "connected_to_upstream ran behind fail_to_connect"
+            attempt.append(phase)
+    return ""

@@ -1,0 +1,218 @@
+"""One seed, one world: clients, a proxy, origins, faults; run until nothing happens any more, judged by every oracle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sansio_pingora.limits import Limits
+from sansio_pingora.testing.casting import Mood, plan_client, random_behaviour
+from sansio_pingora.testing.clients import Client
+from sansio_pingora.testing.faults import ALL_FAULTS, missing
+from sansio_pingora.testing.http_oracles import (
+    AnswerOnce,
+    CanonicalOut,
+    Case,
+    FilterContract,
+    NoCrossTalk,
+    Order,
+    PoolHygiene,
+    RetrySafety,
+)
+from sansio_pingora.testing.ledger import Ledger
+from sansio_pingora.testing.link import LinkProfile
+from sansio_pingora.testing.oracles import BoundedMemory, NoTimerlessWait, Termination
+from sansio_pingora.testing.origins import Origin
+from sansio_pingora.testing.world import Weather, World
+
+if TYPE_CHECKING:
+    from sansio_pingora.machine import Application
+    from sansio_pingora.testing.prng import Random
+    from sansio_pingora.testing.world import TraceLine
+
+__all__ = ["ApplicationFactory", "Report", "run_seed"]
+
+PROXY = "10.0.0.2:80"
+
+ApplicationFactory = Callable[[World, Case, list[str]], "Application"]
+"""Makes the proxy of a world: it gets the world, the case to record in, and the origins' addresses."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What one run, or many, showed."""
+
+    seeds: int = 0
+    steps: int = 0
+    requests: int = 0
+    answered: int = 0
+    """Requests that got an origin's complete answer."""
+    virtual_time: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    timers: Counter[str] = field(default_factory=Counter)
+    trace_hash: str = ""
+    """Of the last seed."""
+    trace: list[TraceLine] = field(default_factory=list)
+
+    def missing(self) -> list[str]:
+        """Faults that never fired: what they should have shown was not shown."""
+        return missing(self.faults, ALL_FAULTS)
+
+    def add(self, other: Report) -> None:
+        """Add another report to this one."""
+        self.seeds += other.seeds
+        self.steps += other.steps
+        self.requests += other.requests
+        self.answered += other.answered
+        self.virtual_time += other.virtual_time
+        self.faults += other.faults
+        self.timers += other.timers
+
+
+def _profiles(rng: Random) -> tuple[LinkProfile, ...]:
+    def one() -> LinkProfile:
+        latency = rng.pick((0.0, 0.0005, 0.01, 0.2))
+        return LinkProfile(
+            latency=latency,
+            jitter=rng.pick((0.0, 0.001, 0.02)),
+            bandwidth=rng.pick((1e9, 1e7, 200_000.0)),
+            segment=rng.pick((536, 1_460, 65_536)),
+            cuts=rng.pick((0, 0, 5, 40)),
+            read_size=rng.pick((1_000, 65_536, 65_536)),
+            send_buffer=rng.pick((1, 2_000, 65_536)),
+            receive_buffer=rng.pick((500, 4_096, 65_536)),
+            high=(high := rng.pick((0, 4_096, 65_536))),
+            low=high // 4,
+        )
+
+    return tuple(one() for _ in range(1 + rng.below(3)))
+
+
+_NETWORK = (
+    "connect refused",
+    "connect black-holed",
+    "connect late",
+    "connect no route",
+    "accept delayed",
+    "accept aborted",
+)
+_TIMING = (("timer early", 0.1), ("timer late", 0.1), ("before a timer", 0.03), ("at a timer", 0.03), ("past a timer", 0.03))
+_FILTERS = (
+    ("filter late", 0.2),
+    ("filter out of order", 0.3),
+    ("filter error", 0.04),
+    ("filter cancelled", 0.04),
+    ("filter never", 0.02),
+    ("filter raises", 1.0),
+)
+
+
+def _weather(rng: Random, calm: bool) -> Weather:
+    if calm:
+        return Weather(_profiles(rng))
+    chances: dict[str, float] = dict(_TIMING)
+    for name in _NETWORK:
+        if rng.chance(0.3):
+            chances[name] = 0.1
+    if rng.chance(0.5):
+        chances.update(_FILTERS)
+    if rng.chance(0.2):
+        chances["clock jump"] = 0.005
+    if rng.chance(0.3):
+        chances.update({name: 0.03 for name in ALL_FAULTS if name.startswith("exception in ")})
+    return Weather(_profiles(rng), chances)
+
+
+def _limits(rng: Random, calm: bool) -> Limits:
+    if calm:
+        return Limits()
+    return Limits(
+        first_byte_timeout=rng.pick((0.5, 4.0, 10.0)),
+        head_timeout=rng.pick((0.5, 3.0, 10.0)),
+        keepalive_timeout=rng.pick((0.5, 5.0, 20.0)),
+        body_idle_timeout=rng.pick((1.0, 5.0)),
+        write_idle_timeout=rng.pick((1.0, 5.0)),
+        linger_timeout=rng.pick((0.2, 1.0)),
+        linger_bytes=rng.pick((0, 1_000, 65_536)),
+        max_body=rng.pick((None, None, 3_000)),
+        high_water=rng.pick((512, 4_096, 65_536)),
+        replay_buffer=rng.pick((0, 2_000, 65_536)),
+        max_informational=rng.pick((2, 16)),
+        keepalive_request_limit=rng.pick((None, None, 1, 3)),
+        connection_timeout=rng.pick((0.5, 3.0)),
+        total_connection_timeout=rng.pick((1.0, 4.0)),
+        upstream_keepalive_pool_size=rng.pick((0, 1, 128)),
+        max_per_peer=rng.pick((None, None, 1, 2)),
+        pool_wait_timeout=rng.pick((0.3, 3.0)),
+        read_timeout=rng.pick((0.5, 3.0)),
+        write_timeout=rng.pick((0.5, 3.0)),
+        idle_timeout=rng.pick((0.0, 0.5, 10.0)),
+        max_retries=rng.pick((1, 2, 4)),
+    )
+
+
+def run_seed(seed: int, application: ApplicationFactory | None = None, *, keep_trace: bool = False) -> Report:
+    """Build the world of *seed*, run it to quiescence, and judge it.
+
+    :raises OracleBroken: an invariant does not hold.
+    """
+    world, case = build_world(seed, application)
+    world.settle()
+    report = Report(seeds=1, steps=world.steps, virtual_time=world.now, faults=world.faults.counts)
+    for client in case.clients:
+        report.requests += client.begun
+        report.answered += sum(1 for message in client.reader.messages if b"x-answer" in message.fields)
+    for driver in world.drivers:
+        report.timers += driver.timers
+    report.trace_hash = world.trace_hash()
+    if keep_trace:
+        report.trace = world.trace
+    return report
+
+
+def build_world(seed: int, application: ApplicationFactory | None = None) -> tuple[World, Case]:
+    """The world of *seed*, before anything has happened in it."""
+    if application is None:
+        from sansio_pingora.testing.sim_proxy import random_proxy  # deferred: whoever brings an application needs no proxy
+
+        application = random_proxy
+    rng = World(seed).rng.fork("scenario")
+    calm = rng.chance(0.15)
+    world = World(seed, _weather(rng, calm))
+    limits = _limits(rng, calm)
+    case = Case(Ledger(), limits, calm=calm)
+    mood = Mood(0.0, 0.0) if calm else Mood(rng.pick((0.0, 0.2, 0.6)), rng.pick((0.0, 0.2, 0.6)))
+    addresses = []
+    for number in range(1 + rng.below(3)):
+        address = f"10.0.1.{number + 1}:80"
+        addresses.append(address)
+        name = f"o{number + 1}"
+        slow = rng.uniform(0.01, 0.5) if rng.chance(0.1 if mood.origins else 0.0) else 0.0
+        behaviour = random_behaviour(rng.fork(name), mood, world.faults)
+        origin = Origin(world, name, case.ledger, behaviour, slow_read=slow)
+        case.origins.append(origin)
+        world.listen(address, origin)
+    driver = world.listen(PROXY, application(world, case, addresses))
+    for number in range(1 + rng.below(6)):
+        name = f"c{number + 1}"
+        client = Client(world, name, plan_client(rng.fork(name), name, limits, mood, world.faults))
+        client.plan.patience = 300.0
+        case.clients.append(client)
+        for turn in client.plan.turns:
+            case.ledger.ask(turn.asked)
+        world.at(rng.uniform(0.0, 2.0), _start, client)
+    if not calm and rng.chance(0.1):
+        case.drained = True
+        world.faults.count("drain")
+        world.at(rng.uniform(0.0, 6.0), lambda _: driver.drain())
+    for oracle in (BoundedMemory(limits), NoTimerlessWait(), Termination()):
+        world.watch(oracle)
+    for kind in (AnswerOnce, NoCrossTalk, PoolHygiene, CanonicalOut, Order, RetrySafety, FilterContract):
+        world.watch(kind(case))
+    return world, case
+
+
+def _start(client: Client) -> None:
+    client.world.client(PROXY, client)

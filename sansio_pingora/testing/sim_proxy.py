@@ -1,0 +1,132 @@
+"""A proxy application with random filters, which records the phases that run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from sansio_pingora.errors import Error
+from sansio_pingora.proxy import HttpProxy, ProxyHttp
+from sansio_pingora.session import Sleep, blocking
+from sansio_pingora.testing.faults import Faults
+from sansio_pingora.upstreams import HttpPeer
+
+if TYPE_CHECKING:
+    from sansio_pingora.machine import Application
+    from sansio_pingora.testing.http_oracles import Case
+    from sansio_pingora.testing.prng import Random
+    from sansio_pingora.testing.world import World
+
+__all__ = ["random_proxy"]
+
+
+class _Exchange:
+    """The ctx of one exchange."""
+
+    __slots__ = ("phases", "tries")
+
+    def __init__(self) -> None:
+        self.phases = ["new_ctx"]
+        self.tries = 0
+
+
+_WAITING = (
+    "early_request_filter",
+    "request_filter",
+    "request_body_filter",
+    "connected_to_upstream",
+    "upstream_request_filter",
+    "upstream_response_filter",
+    "upstream_response_body_filter",
+    "response_filter",
+    "response_body_filter",
+)
+_DECIDING = ("fail_to_connect", "error_while_proxy", "fail_to_proxy")
+# Called once per piece or head, so their number says nothing about the contract.
+_REPEATED = frozenset(name for name in _WAITING if "body" in name or "response" in name)
+
+
+def random_proxy(world: World, case: Case, addresses: list[str]) -> Application:
+    """A proxy with filters of every form, chosen by the world's seed."""
+    rng = world.rng.fork("proxy")
+    faults = world.faults
+    deferred = faults.enabled("filter late")
+    methods: dict[str, Any] = {}
+
+    def new_ctx(self: ProxyHttp) -> _Exchange:
+        exchange = _Exchange()
+        case.exchanges.append(exchange.phases)
+        return exchange
+
+    methods["new_ctx"] = new_ctx
+    methods["upstream_peer"] = _upstream_peer(rng, faults, addresses)
+    methods["logging"] = _logging(faults)
+    for name in (*_WAITING, *_DECIDING):
+        if rng.chance(0.25 if deferred else 0.15) or faults.enabled(f"exception in {name}"):
+            form = "plain" if name in _DECIDING or not deferred else rng.pick(("plain", "blocking", "generator"))
+            methods[name] = _hook(name, form, rng, faults)
+    proxy_class = type("SimulatedProxy", (ProxyHttp,), methods)
+    return HttpProxy(proxy_class(), case.limits)
+
+
+def _note(name: str, ctx: Any, faults: Faults) -> None:
+    if ctx is not None and name not in _REPEATED:
+        ctx.phases.append(name)
+    if faults.fires(f"exception in {name}"):
+        raise RuntimeError(f"{name} failed by order of the simulator")
+
+
+def _upstream_peer(rng: Random, faults: Faults, addresses: list[str]) -> Callable[..., Any]:
+    first = rng.below(len(addresses))
+
+    def upstream_peer(self: ProxyHttp, session: Any, ctx: Any) -> HttpPeer:
+        _note("upstream_peer", ctx, faults)
+        ctx.tries += 1
+        return HttpPeer(addresses[(first + ctx.tries - 1) % len(addresses)])
+
+    return upstream_peer
+
+
+def _logging(faults: Faults) -> Callable[..., Any]:
+    def logging(self: ProxyHttp, session: Any, error: Error | None, ctx: Any) -> None:
+        _note("logging", ctx, faults)
+
+    return logging
+
+
+def _hook(name: str, form: str, rng: Random, faults: Faults) -> Callable[..., Any]:
+    retries = rng.chance(0.6)
+
+    def result(ctx: Any, args: tuple[Any, ...]) -> Any:
+        _note(name, ctx, faults)
+        if name == "fail_to_connect":
+            return args[-1].with_retry(retries)
+        if name == "error_while_proxy":
+            error: Error = args[2]
+            return error.with_retry(True) if retries else error.decide_reuse(args[-1])
+        if name == "request_filter" and faults.enabled("filter late") and rng.chance(0.05):
+            args[0].respond_error(403)
+            return True
+        return None
+
+    def plain(self: ProxyHttp, *args: Any) -> Any:
+        return result(_ctx_of(name, args), args)
+
+    def generator(self: ProxyHttp, *args: Any) -> Iterator[Any]:
+        yield Sleep(rng.pick((0.0, 0.01, 0.5)))
+        return result(_ctx_of(name, args), args)
+
+    if name == "fail_to_proxy":
+        # None would say that the answer was written here: leave the choice to the default.
+        def fail_to_proxy(self: ProxyHttp, session: Any, error: Error, ctx: Any) -> int | None:
+            _note(name, ctx, faults)
+            return ProxyHttp.fail_to_proxy(self, session, error, ctx)
+
+        return fail_to_proxy
+    if form == "generator":
+        return generator
+    return blocking(plain) if form == "blocking" else plain
+
+
+def _ctx_of(name: str, args: tuple[Any, ...]) -> Any:
+    return next((arg for arg in args if isinstance(arg, _Exchange)), None)

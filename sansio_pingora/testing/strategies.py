@@ -1,0 +1,233 @@
+"""Hypothesis strategies for HTTP/1: messages as bytes, and the ways in which a network cuts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+try:
+    from hypothesis import strategies as st
+except ModuleNotFoundError as exc:  # pragma: no cover  # the tests have it
+    raise ModuleNotFoundError(
+        "the strategies need hypothesis: pip install 'sansio-pingora[testing]'", name="hypothesis"
+    ) from exc
+
+from sansio_pingora.testing.messages import chunked_body
+
+__all__ = [
+    "almost_valid_requests",
+    "bodies",
+    "chunked",
+    "cuts",
+    "field_names",
+    "field_values",
+    "http1_pipelines",
+    "http1_requests",
+    "http1_responses",
+    "targets",
+]
+
+_TCHAR = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_VCHAR = bytes([*range(0x21, 0x7F), *range(0x80, 0x100)])
+_PCHAR = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@"
+
+# Fields that steer framing, routing or the connection: the strategies for messages place them on purpose.
+_STEERING = frozenset(
+    (b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"proxy-connection", b"te", b"trailer")
+    + (b"transfer-encoding", b"upgrade", b"http2-settings")
+)
+
+_HOSTS = st.sampled_from([b"example.com", b"a", b"127.0.0.1:8080", b"[::1]", b"[::1]:80", b"xn--bcher-kva.example:65535"])
+
+
+def field_names() -> st.SearchStrategy[bytes]:
+    """Names of fields, but for those that steer framing, routing or the connection."""
+    known = st.sampled_from([b"Accept", b"accept-encoding", b"User-Agent", b"COOKIE", b"X-Forwarded-For", b"Via", b"x"])
+    made = st.text(_TCHAR, min_size=1, max_size=20).map(str.encode)
+    return (known | made).filter(lambda name: name.lower() not in _STEERING)
+
+
+def field_values() -> st.SearchStrategy[bytes]:
+    """Values of fields: blanks and bytes beyond ASCII inside, no outer blanks, perhaps empty."""
+    inner = st.lists(st.sampled_from(_VCHAR + b" \t"), max_size=40).map(bytes)
+    return inner.map(lambda value: value.strip(b" \t"))
+
+
+def targets() -> st.SearchStrategy[bytes]:
+    """Request targets in origin-form."""
+    segment = st.text(_PCHAR, max_size=8) | st.sampled_from(["%20", "..", ".", "%2F", "a%00"])
+    path = st.lists(segment, max_size=4).map(lambda parts: "/" + "/".join(parts))
+    query = st.none() | st.text(_PCHAR + "/?", max_size=12)
+    return st.builds(lambda p, q: (p if q is None else f"{p}?{q}").encode(), path, query)
+
+
+def bodies() -> st.SearchStrategy[bytes]:
+    """Bodies: empty, short, such as look like framing, and some of several KiB."""
+    tricky = st.sampled_from([b"", b"\r\n", b"0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\x00"])
+    large = st.builds(lambda piece, n: piece * n, st.binary(min_size=1, max_size=8), st.integers(100, 2000))
+    return st.binary(max_size=64) | tricky | large
+
+
+def _trailers() -> st.SearchStrategy[list[tuple[bytes, bytes]]]:
+    names = field_names().map(lambda name: b"X-" + name)
+    return st.lists(st.tuples(names, field_values()), max_size=3)
+
+
+def _extensions() -> st.SearchStrategy[bytes]:
+    return st.sampled_from([b"", b"", b"", b";a", b";a=b", b';a="b;c"', b';a="\\"";b'])
+
+
+@st.composite
+def chunked(draw: st.DrawFn, body: bytes | None = None) -> bytes:
+    """*body*, or an arbitrary one, in chunks, with extensions and trailers now and then."""
+    whole = draw(bodies()) if body is None else body
+    pieces = draw(cuts())(whole)
+    return b"".join(data for _, data in chunked_body(pieces, draw(_trailers()), draw(_extensions())))
+
+
+def _lines(fields: list[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(b"%b:%b%b\r\n" % (name, b" " if value else b"", value) for name, value in fields)
+
+
+def _fields() -> st.SearchStrategy[list[tuple[bytes, bytes]]]:
+    return st.lists(st.tuples(field_names(), field_values()), max_size=6)
+
+
+@st.composite
+def http1_requests(draw: st.DrawFn, *, keep_alive: bool = False) -> bytes:
+    """One legal request. *keep_alive*: another may follow it on the connection."""
+    method = draw(st.sampled_from([b"GET", b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"M-SEARCH"]))
+    target = draw(targets())
+    if method == b"OPTIONS" and draw(st.booleans()):
+        target = b"*"
+    host = draw(_HOSTS)
+    fields = [*draw(_fields()), (b"Host", host)]
+    framing = draw(st.sampled_from(["none", "none", "length", "chunked"]))
+    body = b""
+    if framing == "length":
+        body = draw(bodies())
+        fields.append((draw(st.sampled_from([b"Content-Length", b"content-length"])), b"%d" % len(body)))
+    elif framing == "chunked":
+        body = draw(chunked())
+        fields.append((b"Transfer-Encoding", draw(st.sampled_from([b"chunked", b"Chunked"]))))
+    if not keep_alive and draw(st.integers(0, 4)) == 0:
+        fields.append((b"Connection", b"close"))
+    fields = draw(st.permutations(fields))
+    return b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, target, _lines(fields), body)
+
+
+@st.composite
+def http1_responses(draw: st.DrawFn) -> bytes:
+    """One legal response to a GET, perhaps with 1xx heads before it; some last until the close."""
+    early = b"".join(draw(st.lists(st.sampled_from([b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]), max_size=2)))
+    status = draw(st.sampled_from([200, 200, 201, 204, 206, 301, 304, 404, 500, 599]))
+    reason = draw(st.sampled_from([b"OK", b"", b"Not quite so", b"caf\xe9"]))
+    fields = draw(_fields())
+    body = b""
+    if status not in (204, 304):
+        framing = draw(st.sampled_from(["length", "chunked", "close"]))
+        body = draw(chunked()) if framing == "chunked" else draw(bodies())
+        if framing == "length":
+            fields.append((b"Content-Length", b"%d" % len(body)))
+        elif framing == "chunked":
+            fields.append((b"Transfer-Encoding", b"chunked"))
+    return b"%bHTTP/1.1 %d %b\r\n%b\r\n%b" % (early, status, reason, _lines(draw(st.permutations(fields))), body)
+
+
+@st.composite
+def http1_pipelines(draw: st.DrawFn) -> bytes:
+    """One to five legal requests in a row, as one client sends them."""
+    first = draw(st.lists(http1_requests(keep_alive=True), max_size=4))
+    return b"".join([*first, draw(http1_requests())])
+
+
+_HOSTILE = [
+    (b"\r\n", b"\n"),
+    (b"\r\n", b"\r"),
+    (b": ", b" : "),
+    (b"HTTP/1.1", b"HTTP/1.0"),
+    (b"HTTP/1.1", b"HTTP/2.0"),
+    (b"HTTP/1.1", b"HTTP/1.1 "),
+    (b"Host", b"Hos\x00t"),
+    (b"Host:", b"X:"),
+    (b"Host", b"Host: twice\r\nHost"),
+    (b"Content-Length: ", b"Content-Length: +"),
+    (b"Content-Length", b"Content-Length: 7\r\nContent-Length"),
+    (b"Content-Length", b"Transfer-Encoding: chunked\r\nContent-Length"),
+    (b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked, identity"),
+    (b"Transfer-Encoding: chunked", b"Transfer-Encoding:\x0bchunked"),
+    (b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked\r\nContent-Length: 3"),
+    (b"\r\n\r\n", b"\r\n folded\r\n\r\n"),
+    (b"\r\n\r\n", b"\r\nno colon\r\n\r\n"),
+    (b"\r\n0\r\n", b"\r\n0x0\r\n"),
+    (b"\r\n0\r\n", b"\r\n-1\r\n"),
+    (b" /", b" "),
+    (b"/", b"/\x7f"),
+]
+
+
+@st.composite
+def almost_valid_requests(draw: st.DrawFn) -> bytes:
+    """A request with one thing wrong, or made so by a changed, missing or doubled byte. A few are legal still."""
+    raw = draw(http1_requests())
+    how = draw(st.integers(0, 4))
+    if how == 0:
+        old, new = draw(st.sampled_from(_HOSTILE))
+        return raw.replace(old, new, 1)
+    at = draw(st.integers(0, len(raw) - 1))
+    if how == 1:
+        return raw[:at] + raw[at + 1 :]
+    if how == 2:
+        return raw[:at] + raw[at : at + 1] + raw[at:]
+    if how == 3:
+        return raw[:at] + draw(st.binary(min_size=1, max_size=1)) + raw[at + 1 :]
+    end = raw.index(b"\r\n\r\n")
+    name, value = draw(st.sampled_from([b"Content-Length", b"Transfer-Encoding", b"Host", b"Connection"])), draw(field_values())
+    return raw[:end] + b"\r\n" + name + b": " + value + raw[end:]
+
+
+def cuts() -> st.SearchStrategy[Callable[[bytes], list[bytes]]]:
+    """Ways to cut: functions that split bytes into non-empty pieces. They shrink to leaving them whole."""
+    at_places = st.lists(st.integers(1, 4096), max_size=12).map(_Cut)
+    every = st.sampled_from([_Every(1), _Every(2), _Every(3), _Every(7)])
+    return at_places | every
+
+
+class _Cut:
+    """Cuts of the given sizes, over and over for the first of them, the rest in one."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.sizes = sizes
+
+    def __call__(self, raw: bytes) -> list[bytes]:
+        pieces = []
+        at = 0
+        for size in self.sizes:
+            size = 1 + size % max(1, len(raw))  # so that short input is cut as well
+            if at + size >= len(raw):
+                break
+            pieces.append(raw[at : at + size])
+            at += size
+        if raw[at:]:
+            pieces.append(raw[at:])
+        return pieces
+
+    def __repr__(self) -> str:
+        return f"cuts{self.sizes!r}"
+
+
+class _Every:
+    """Pieces of one size; long input only at its head, since each piece costs a call."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, raw: bytes) -> list[bytes]:
+        size = self.size
+        head = raw[:1024]
+        pieces = [head[at : at + size] for at in range(0, len(head), size)]
+        if raw[1024:]:
+            pieces.append(raw[1024:])
+        return pieces
+
+    def __repr__(self) -> str:
+        return f"every {self.size}"

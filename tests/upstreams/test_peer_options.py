@@ -1,0 +1,110 @@
+"""Peer options: in force, or refused with the reason."""
+
+import dataclasses
+
+import pytest
+
+from sansio_pingora.transport import DialOptions, SocketAddr, TcpKeepalive
+from sansio_pingora.upstreams import ALPN, HttpPeer, PeerOptions
+
+_IN_FORCE = {
+    "bind_to": SocketAddr("127.0.0.1", 0),
+    "connection_timeout": 1.5,
+    "total_connection_timeout": 2.5,
+    "read_timeout": 3,
+    "write_timeout": 4.0,
+    "idle_timeout": 0,
+    "verify_cert": False,
+    "verify_hostname": False,
+    "tcp_keepalive": TcpKeepalive(60.0, 5.0, 3),
+    "tcp_recv_buf": 65536,
+    "dscp": 0,
+    "allow_h1_response_invalid_content_length": True,
+    "tcp_fast_open": True,
+    "upstream_tcp_sock_tweak_hook": print,
+}
+_LATER = {
+    "use_system_certs": (False, "TLS"),
+    "alternative_cn": ("a", "TLS"),
+    "ca": ([b"pem"], "TLS"),
+    "psk": ("p", "TLS"),
+    "s2n_security_policy": ("p", "TLS"),
+    "max_blinding_delay": (1.0, "TLS"),
+    "curves": ("X25519", "TLS"),
+    "second_keyshare": (False, "TLS"),
+    "upstream_tls_handshake_complete_hook": (print, "TLS"),
+    "alpn": (ALPN.H2H1, "HTTP/2"),
+    "h2_ping_interval": (1.0, "HTTP/2"),
+    "max_h2_streams": (2, "HTTP/2"),
+    "h2_stream_window_size": (1 << 20, "HTTP/2"),
+    "h2_connection_window_size": (1 << 20, "HTTP/2"),
+    "extra_proxy_headers": ({"a": b"b"}, "CONNECT"),
+    "proxy_digest_user_data_hook": (print, "CONNECT"),
+    "tracer": (object(), "connection tracing"),
+    "custom_l4": (object(), "custom connects"),
+}
+
+
+def test_every_option_is_in_force_or_refused():
+    names = {spec.name for spec in dataclasses.fields(PeerOptions) if spec.init}
+    assert names == set(_IN_FORCE) | set(_LATER)
+
+
+@pytest.mark.parametrize("name", _IN_FORCE)
+def test_options_in_force_are_kept(name):
+    assert getattr(PeerOptions(**{name: _IN_FORCE[name]}), name) == _IN_FORCE[name]
+
+
+@pytest.mark.parametrize("name", _LATER)
+def test_later_options_say_what_they_need(name):
+    value, owner = _LATER[name]
+    with pytest.raises(ValueError, match=f"peer option {name} takes effect with {owner}"):
+        PeerOptions(**{name: value})
+    default = getattr(PeerOptions(), name)
+    assert PeerOptions(**{name: default}) == PeerOptions()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("read_timeout", -1.0),
+        ("idle_timeout", float("inf")),
+        ("connection_timeout", float("nan")),
+        ("write_timeout", "5"),
+        ("total_connection_timeout", True),
+        ("tcp_recv_buf", 0),
+        ("tcp_recv_buf", 1.5),
+        ("dscp", 256),
+        ("dscp", -1),
+        ("bind_to", "127.0.0.1"),
+        ("bind_to", "unix:/x"),
+    ],
+)
+def test_values_out_of_range_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name}|address"):
+        PeerOptions(**{name: value})
+
+
+def test_bind_to_may_be_text():
+    assert PeerOptions(bind_to="[::1]:0").bind_to == SocketAddr("::1", 0)
+
+
+def test_http_version():
+    options = PeerOptions(read_timeout=2.0)
+    assert options.set_http_version(1, 1) == options
+    with pytest.raises(ValueError, match="takes effect with HTTP/2"):
+        options.set_http_version(2, 1)
+
+
+def test_dial_options():
+    options = PeerOptions(**_IN_FORCE)
+    assert options.dial_options() == DialOptions(
+        SocketAddr("127.0.0.1", 0), TcpKeepalive(60.0, 5.0, 3), 65536, 0, tcp_fast_open=True
+    )
+    assert options.dial_options().tweak is print
+    assert PeerOptions().dial_options() == DialOptions()
+
+
+def test_options_are_values():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        HttpPeer("a:1").options.read_timeout = 1.0

@@ -1,0 +1,142 @@
+"""The compiled patterns take exactly what a slow, readable checker takes, and split it alike."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansio_pingora.wire import grammar
+from tests.wire import near_misses as near
+from tests.wire import slow_grammar as slow
+from tests.wire.near_misses import damaged, pieces
+
+ANY = st.binary(max_size=12)
+
+
+@given(damaged(near.tokens) | ANY)
+def test_tokens(raw):
+    assert bool(grammar.METHOD.fullmatch(raw)) == slow.is_token(raw)
+    assert bool(grammar.FIELD_NAME.fullmatch(raw)) == slow.is_token(raw)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "checker"),
+    [
+        pytest.param(grammar.METHOD, slow.is_token, id="token"),
+        pytest.param(grammar.FIELD_VALUE, slow.is_trimmed_text, id="value"),
+        pytest.param(grammar.TARGET, slow.is_target, id="target"),
+        pytest.param(grammar.REASON, slow.is_text, id="reason"),
+    ],
+)
+def test_every_byte_alone_and_between_others(pattern, checker):
+    for byte in range(256):
+        for raw in (b"%c" % byte, b"a%ca" % byte, b"%ca" % byte, b"a%c" % byte):
+            assert bool(pattern.fullmatch(raw)) == checker(raw), raw
+
+
+@given(damaged(near.values) | ANY)
+def test_values(raw):
+    assert bool(grammar.FIELD_VALUE.fullmatch(raw)) == slow.is_trimmed_text(raw)
+    assert bool(grammar.REASON.fullmatch(raw)) == slow.is_text(raw)
+    assert bool(grammar.LINE_BREAKER.search(raw)) == (not slow.is_text(raw))
+
+
+@given(damaged(near.targets) | ANY)
+def test_targets(raw):
+    assert bool(grammar.TARGET.fullmatch(raw)) == slow.is_target(raw)
+
+
+@given(damaged(near.request_lines) | pieces(b"GET", b" ", b"/", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"\r\n"))
+def test_request_lines(raw):
+    match = grammar.REQUEST_LINE.fullmatch(raw)
+
+    assert (match and match.groups()) == slow.request_line(raw)
+    assert bool(grammar.VERSIONED_LINE.fullmatch(raw)) == slow.is_versioned_line(raw)
+
+
+@given(damaged(near.status_lines) | pieces(b"HTTP/1.1", b"HTTP/1.0", b" ", b"200", b"20", b"0", b"OK", b"\t"))
+def test_status_lines(raw):
+    match = grammar.STATUS_LINE.fullmatch(raw)
+
+    assert (match and match.groups()) == slow.status_line(raw)
+
+
+@given(damaged(near.lines))
+def test_field_lines(raw):
+    assert bool(grammar.FIELD_LINE.fullmatch(raw)) == (slow.field_line(raw) is not None)
+
+
+@given(damaged(near.blocks) | pieces(b"a", b":", b" ", b"x", b"\r\n", b"\r", b"\n"))
+def test_field_blocks(raw):
+    expected = slow.field_block(raw)
+
+    assert bool(grammar.FIELD_BLOCK.fullmatch(raw)) == (expected is not None)
+    if expected is not None:
+        assert grammar.FIELD.findall(raw) == expected
+
+
+@given(damaged(st.tuples(near.request_lines, near.blocks).map(lambda t: b"%b\r\n%b\r\n" % t)))
+def test_request_heads(raw):
+    match = grammar.REQUEST_HEAD.fullmatch(raw)
+    parts = slow.head(raw)
+    line = slow.request_line(parts[0]) if parts else None
+
+    assert (match and match.groups()) == (line and (*line, parts[1]))
+
+
+@given(damaged(st.tuples(near.status_lines, near.blocks).map(lambda t: b"%b\r\n%b\r\n" % t)))
+def test_response_heads(raw):
+    match = grammar.RESPONSE_HEAD.fullmatch(raw)
+    parts = slow.head(raw)
+    line = slow.status_line(parts[0]) if parts else None
+
+    assert (match and match.groups()) == (line and (*line, parts[1]))
+
+
+@given(damaged(near.chunk_lines) | pieces(b"0", b"a", b";", b"=", b'"', b"\\", b" ", b"\r\n", max_size=10))
+def test_chunk_lines(raw):
+    match = grammar.CHUNK_LINE.fullmatch(raw)
+
+    assert (match and match.groups()) == slow.chunk_line(raw)
+
+
+@given(pieces(b"a", b"bc", b",", b" ", b"\t", b"close", max_size=12))
+def test_lists(raw):
+    assert grammar.TOKEN_LIST.findall(raw) == slow.list_members(raw)
+
+
+@given(st.data())
+def test_what_follows_a_head_does_not_change_it(data):
+    """Pipelined bytes behind the blank line are not part of the match."""
+    raw = data.draw(st.tuples(near.request_lines, near.blocks).map(lambda t: b"%b\r\n%b\r\n" % t))
+    tail = data.draw(st.sampled_from([b"", b"\r\n", b"GET / HTTP/1.1\r\n", b"a: b\r\n\r\n", b"\x00"]))
+    match = grammar.REQUEST_HEAD.match(raw + tail)
+
+    assert match is not None
+    assert match.end() == len(raw)
+
+
+LONG = 200_000  # a pattern that is not linear in this takes hours
+
+
+@pytest.mark.parametrize(
+    ("pattern", "raw"),
+    [
+        pytest.param(grammar.FIELD_VALUE, b"a" + b" " * LONG, id="value of blanks"),
+        pytest.param(grammar.FIELD_VALUE, b"a " * LONG, id="value that ends in a blank"),
+        pytest.param(grammar.REQUEST_HEAD, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (LONG // 6), id="head without end"),
+        pytest.param(grammar.REQUEST_HEAD, b"GET " + b"/" * LONG, id="target without end"),
+        pytest.param(grammar.RESPONSE_HEAD, b"HTTP/1.1 200 " + b" " * LONG + b"\x00", id="reason with a NUL"),
+        pytest.param(grammar.CHUNK_LINE, b"0" + b";a" * LONG + b" \r\n", id="extensions"),
+        pytest.param(grammar.CHUNK_LINE, b'0;a="' + b"\\a" * LONG, id="quoted string without end"),
+        pytest.param(grammar.CHUNK_LINE, b'0;a="' + b"\\" * LONG + b"\x00", id="backslashes"),
+    ],
+)
+def test_refusing_is_linear(pattern, raw):
+    assert pattern.fullmatch(raw) is None
+
+
+@pytest.mark.parametrize("raw", [b"a" + b" " * LONG, b" " * LONG + b",", b"," * LONG, b"a ," * LONG], ids=range(4))
+def test_splitting_is_linear(raw):
+    assert grammar.TOKEN_LIST.findall(raw) == slow.list_members(raw)
