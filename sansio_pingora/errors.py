@@ -97,8 +97,8 @@ class Error(Exception):
         self.status = status
         self.name = name
         self.code = code
-        inherited = cause.retry if isinstance(cause, Error) else RetryType.NO
-        self.retry_type = inherited if retry is None else retry
+        inherited: RetryType = cause.retry_type if isinstance(cause, Error) else RetryType.NO
+        self.retry_type: RetryType = inherited if retry is None else retry
 
     @classmethod
     def http_status(cls, status: int, context: str = "", *, cause: BaseException | None = None) -> Self:
@@ -189,7 +189,7 @@ class Error(Exception):
             return str(self.name)
         if self.etype is ErrorType.CUSTOM_CODE:
             return f"{self.name}({self.code})"
-        return self.etype.value
+        return str(self.etype.value)
 
     def __str__(self) -> str:
         parts: list[str] = []

@@ -136,10 +136,10 @@ def _parse(name: str, value: object, kind: Any) -> object:
         raise ValueError(f"option {name!r} takes a number, not {value!r}")
     try:
         parsed = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"option {name!r} takes a number, not {value!r}") from None
     if number is int:
-        if parsed != int(parsed):
+        if parsed % 1 != 0:  # nan for infinity
             raise ValueError(f"option {name!r} takes a whole number, not {value!r}")
         return int(parsed)
     return parsed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from sansio_pingora.http1.head_reader import parse_fields
+from sansio_pingora.http1.head_reader import parse_lines
 from sansio_pingora.http1.lines import LineReader
 from sansio_pingora.limits import Limits
 from sansio_pingora.wire import Fields, MessageFault, ReceiveBuffer
@@ -75,7 +75,7 @@ class ChunkedReader:
         """
         pieces: list[bytes] = []
         buffer = self._buffer
-        while len(buffer):
+        while buffer.size:
             at = self._at
             if at is _At.DATA:
                 piece = buffer.take(self._left)
@@ -118,7 +118,9 @@ class ChunkedReader:
             raise MessageFault(400, f"chunk size {match[1]!r} exceeds 63 bits")
         self._overhead += end + 2
         if self._overhead > self._limits.max_chunk_overhead + self._body:
-            raise MessageFault(400, f"more than {self._limits.max_chunk_overhead} bytes of chunk framing beyond the body")
+            raise MessageFault(
+                400, f"more than {self._limits.max_chunk_overhead} bytes of chunk framing beyond the body"
+            )
         self._left = size
         if size:
             self._at = _At.DATA
@@ -141,7 +143,7 @@ class ChunkedReader:
     def _parse_trailers(self, block: bytes) -> Fields:
         if not FIELD_BLOCK.fullmatch(block):
             raise MessageFault(400, "a trailer line is not 'name: value'")
-        fields = parse_fields(block)
+        fields = Fields.received(parse_lines(block))
         if len(fields) > self._limits.max_trailer_fields:
             raise MessageFault(431, f"more than {self._limits.max_trailer_fields} trailer lines")
         for name, _ in fields:

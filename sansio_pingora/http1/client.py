@@ -6,9 +6,23 @@ import math
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError, RetryType
 from sansio_pingora.http1.codec import Codec, NativeCodec
-from sansio_pingora.http1.connection import TUNNEL, Http1Connection
+from sansio_pingora.http1.connection import FOR_TUNNEL, Http1Connection
 from sansio_pingora.http1.keepalive import may_persist
-from sansio_pingora.http1.states import MOVES, Half, Move
+from sansio_pingora.http1.states import (
+    BEGIN,
+    BODY,
+    COMPLETE,
+    END,
+    HEAD,
+    HEAD_ONLY,
+    HEAD_THEN_BODY,
+    IDLE,
+    INFORMATIONAL,
+    MOVES,
+    NEXT,
+    RAW,
+    SWITCH,
+)
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Closing, Event
 from sansio_pingora.wire import (
@@ -57,8 +71,8 @@ class Http1Client(Http1Connection):
     def reusable(self) -> bool:
         """Another exchange may begin: the last one is complete both ways, and not a byte is left over."""
         return (
-            self.receiving is Half.IDLE
-            and (self.sending is Half.IDLE or self.sending is Half.HEAD)
+            self.receiving is IDLE
+            and (self.sending is IDLE or self.sending is HEAD)
             and self.keep
             and not self._draining
             and not self.closing
@@ -71,7 +85,7 @@ class Http1Client(Http1Connection):
             return None
         self.stream += 1
         self._active = True
-        self.sending = Half.HEAD
+        self.sending = HEAD
         return self.stream
 
     # ── sending requests ─────────────────────────────────────────────────────────────
@@ -79,7 +93,7 @@ class Http1Client(Http1Connection):
     def _send_head(self, head: object, end: bool, now: float) -> None:
         if not isinstance(head, RequestHeader):
             raise LocalProtocolError(f"a client sends a RequestHeader, not {head!r}")
-        if self.sending is not Half.HEAD:
+        if self.sending is not HEAD:
             self._refuse_send("a request head")
         fields = head.fields
         if len(fields.get_all(b"host")) != 1:
@@ -92,26 +106,26 @@ class Http1Client(Http1Connection):
         if end:
             if framing:
                 raise LocalProtocolError("a head that ends the request declares a body")
-            if head.method in _METHODS_WITH_CONTENT and b"content-length" not in fields:
+            if head.method in _METHODS_WITH_CONTENT and b"content-length" not in fields.index:
                 extra = b"Content-Length: 0\r\n"  # RFC 9110 section 8.6
-        elif framing == 0 and b"content-length" not in fields:
+        elif framing == 0 and b"content-length" not in fields.index:
             framing, extra = CHUNKED, b"Transfer-Encoding: chunked\r\n"
-        if b"connection" in fields and b"close" in fields.tokens(b"connection"):
+        if b"connection" in fields.index and b"close" in fields.tokens(b"connection"):
             self.keep = False
         self._method = head.method
-        self._offered = fields.tokens(b"upgrade") if b"upgrade" in fields else []
+        self._offered = fields.tokens(b"upgrade") if b"upgrade" in fields.index else []
         self._informational = 0
         self._put(self._codec.write_request(head, extra, framing))
         self._left_to_send = framing
-        self.sending = MOVES[self.sending, Move.HEAD_ONLY if framing == 0 else Move.HEAD_THEN_BODY]
+        self.sending = MOVES[self.sending, HEAD_ONLY if framing == 0 else HEAD_THEN_BODY]
         if framing == 0:
             self._sent_message(now)
 
     def _sent_message(self, now: float) -> None:
-        if self.receiving is Half.COMPLETE:
+        if self.receiving is COMPLETE:
             self._end_exchange(now)
-        elif self.receiving is Half.RAW:
-            self.sending = MOVES[self.sending, Move.SWITCH]
+        elif self.receiving is RAW:
+            self.sending = MOVES[self.sending, SWITCH]
         else:
             self._start_clock(now)  # from here on the origin owes us an answer
             self._arm()
@@ -129,19 +143,19 @@ class Http1Client(Http1Connection):
         read = self._codec.read_response(self._method)
         if read is None:
             if self._codec.buffered:
-                self.receiving = MOVES[self.receiving, Move.BEGIN]
+                self.receiving = MOVES[self.receiving, BEGIN]
                 self._start_clock(now)
             return False
         head, framing = read
         status = head.status
         self.peer_version = head.version
-        if self.sending is Half.HEAD:
+        if self.sending is HEAD:
             raise MessageFault(502, "an answer before the request")
         if head.informational:
             self._informational += 1
             if self._informational > self.limits.max_informational:
                 raise MessageFault(502, f"more than {self.limits.max_informational} informational responses")
-            self.receiving = MOVES[self.receiving, Move.INFORMATIONAL]
+            self.receiving = MOVES[self.receiving, INFORMATIONAL]
             self._start_clock(now)
             events.append((self.stream, Header(head, False)))
             return True
@@ -157,18 +171,18 @@ class Http1Client(Http1Connection):
         self._read_deadline = math.inf
         events.append((self.stream, Header(head, framing == 0)))
         if framing == 0:
-            self.receiving = MOVES[self.receiving, Move.HEAD_ONLY]
+            self.receiving = MOVES[self.receiving, HEAD_ONLY]
             self._received_message(events, now)
             return False
-        self.receiving = MOVES[self.receiving, Move.HEAD_THEN_BODY]
+        self.receiving = MOVES[self.receiving, HEAD_THEN_BODY]
         self._codec.start_body(framing)
         self._start_clock(now)
         return True
 
     def _switch(self, events: list[Event], now: float) -> None:
-        self.receiving = MOVES[MOVES[self.receiving, Move.BEGIN], Move.SWITCH]
-        if self.sending is Half.COMPLETE:
-            self.sending = MOVES[self.sending, Move.SWITCH]
+        self.receiving = MOVES[MOVES[self.receiving, BEGIN], SWITCH]
+        if self.sending is COMPLETE:
+            self.sending = MOVES[self.sending, SWITCH]
         self.keep = False
         self._unconsumed = 0
         self._start_clock(now)
@@ -176,14 +190,14 @@ class Http1Client(Http1Connection):
 
     def _received_message(self, events: list[Event], now: float) -> None:
         self._active = False
-        if self.sending is Half.COMPLETE:
+        if self.sending is COMPLETE:
             self._end_exchange(now)
 
     def _end_exchange(self, now: float) -> None:
         if self.keep and not self._draining and not self._codec.buffered:
             self._codec.next_message()
-            self.receiving = MOVES[self.receiving, Move.NEXT]
-            self.sending = MOVES[self.sending, Move.NEXT]
+            self.receiving = MOVES[self.receiving, NEXT]
+            self.sending = MOVES[self.sending, NEXT]
             self.want_read = True
             self._read_deadline = math.inf  # how long it may idle is the pool's to say
             self._arm()
@@ -193,13 +207,15 @@ class Http1Client(Http1Connection):
     # ── clocks ───────────────────────────────────────────────────────────────────────
 
     def _start_clock(self, now: float) -> None:
-        self._watch(TUNNEL, now + self._read_timeout)
+        self._watch(FOR_TUNNEL, now + self._read_timeout)
 
     def _write_allowance(self) -> float:
         return self._write_timeout
 
     def _read_timed_out(self, reason: str, events: list[Event], now: float) -> None:
-        self._fail(Error(ErrorType.READ_TIMEDOUT, f"the origin sent nothing for {self._read_timeout:g} s ({reason})"), events)
+        self._fail(
+            Error(ErrorType.READ_TIMEDOUT, f"the origin sent nothing for {self._read_timeout:g} s ({reason})"), events
+        )
         self._close(now, Closing.ABORT)
 
     # ── ends ─────────────────────────────────────────────────────────────────────────
@@ -207,7 +223,7 @@ class Http1Client(Http1Connection):
     def _fail(self, error: Error, events: list[Event]) -> None:
         if self._active and error.etype not in (ErrorType.READ_TIMEDOUT, ErrorType.WRITE_TIMEDOUT):
             # Nothing of an answer has come: on a connection from the pool the origin may never have seen the request.
-            untouched = self.receiving is Half.IDLE and not self._codec.buffered
+            untouched = self.receiving is IDLE and not self._codec.buffered
             error.retry_type = RetryType.REUSED_ONLY if untouched else RetryType.NO
         super()._fail(error, events)
 
@@ -216,21 +232,23 @@ class Http1Client(Http1Connection):
         events: list[Event] = []
         receiving = self.receiving
         self._codec.receive_eof()
-        if receiving is Half.RAW:
+        if receiving is RAW:
             self._raw_eof(events, now)
             return events
-        if receiving is Half.BODY and self._active and self._read_framing == UNTIL_CLOSE:
+        if receiving is BODY and self._active and self._read_framing == UNTIL_CLOSE:
             events.append((self.stream, Done()))
-            self.receiving = MOVES[receiving, Move.END]
+            self.receiving = MOVES[receiving, END]
             self._active = False
-        where = "amid its answer" if receiving in (Half.BODY, Half.HEAD) else "before it answered"
+        where = "amid its answer" if receiving in (BODY, HEAD) else "before it answered"
         self._fail(Error(ErrorType.CONNECTION_CLOSED, f"the origin closed the connection {where}"), events)
         self._say_closed(None, events)
         self._close(now)
         return events
 
     def _refuse(self, fault: MessageFault, events: list[Event], now: float) -> None:
-        self._fail(Error(ErrorType.INVALID_HTTP_HEADER, f"the origin's answer breaks the rules: {fault.reason}"), events)
+        self._fail(
+            Error(ErrorType.INVALID_HTTP_HEADER, f"the origin's answer breaks the rules: {fault.reason}"), events
+        )
         self.abort(now)
 
     def invite_body(self, stream_id: int, now: float) -> None:
@@ -239,6 +257,6 @@ class Http1Client(Http1Connection):
     def drain(self, now: float) -> None:
         """See :meth:`Connection.drain`."""
         self._draining = True
-        if not self._active and self.receiving is Half.IDLE:
+        if not self._active and self.receiving is IDLE:
             self._close(now)
         self._touch()

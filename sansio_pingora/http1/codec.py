@@ -62,11 +62,11 @@ class Codec(Protocol):
     def write_response(self, head: ResponseHeader, extra: bytes, framing: int) -> bytes:
         """A response's head with *extra* field lines; its body follows in *framing*."""
 
-    def write_body(self, data: bytes, out: list[bytes]) -> None:
-        """Put *data*, which is not empty, on *out* as the framing wants it."""
+    def write_body(self, data: bytes, end: bool, out: list[bytes]) -> int:
+        """Put *data*, and the end of the body with it, on *out* as the framing wants it; how many bytes that made."""
 
-    def write_end(self, trailers: Fields | None, out: list[bytes]) -> None:
-        """Put the end of the body on *out*."""
+    def write_trailers(self, trailers: Fields, out: list[bytes]) -> int:
+        """Put the end of the body with *trailers* on *out*; how many bytes that made."""
 
     def next_message(self) -> None:
         """Both directions are complete; another exchange follows."""
@@ -75,7 +75,7 @@ class Codec(Protocol):
 class NativeCodec:
     """Compiled patterns for heads, counters for bodies."""
 
-    __slots__ = ("_buffer", "_chunked", "_heads", "_left", "_limits", "_lenient_length", "_send_chunked", "trailers")
+    __slots__ = ("_buffer", "_chunked", "_heads", "_left", "_lenient_length", "_limits", "_send_chunked", "trailers")
 
     def __init__(self, limits: Limits, *, server: bool, lenient_length: bool = False) -> None:
         self._limits = limits
@@ -97,30 +97,28 @@ class NativeCodec:
     @property
     def buffered(self) -> int:
         """Bytes received and not read yet."""
-        return len(self._buffer)
+        return self._buffer.size
 
     def read_request(self) -> tuple[RequestHeader, int] | None:
         """See :meth:`Codec.read_request`."""
         head = self._heads.read()
         if head is None:
             return None
-        assert isinstance(head, RequestHeader)
-        return head, request_framing(head)
+        return head, request_framing(head)  # type: ignore[arg-type,return-value]  # a server reads requests
 
     def read_response(self, method: bytes) -> tuple[ResponseHeader, int] | None:
         """See :meth:`Codec.read_response`."""
         head = self._heads.read()
         if head is None:
             return None
-        assert isinstance(head, ResponseHeader)
         try:
-            return head, response_framing(head, method)
+            return head, response_framing(head, method)  # type: ignore[arg-type,return-value]  # a client reads responses
         except MessageFault:
             # PeerOptions.allow_h1_response_invalid_content_length, as Pingora's: the body ends with the connection.
             if not self._lenient_length or b"transfer-encoding" in head.fields:
                 raise
             head.fields.remove(b"content-length")
-            return head, response_framing(head, method)
+            return head, response_framing(head, method)  # type: ignore[arg-type,return-value]  # as above
 
     def start_body(self, framing: int) -> None:
         """See :meth:`Codec.start_body`."""
@@ -148,24 +146,36 @@ class NativeCodec:
     def write_request(self, head: RequestHeader, extra: bytes, framing: int) -> bytes:
         """See :meth:`Codec.write_request`."""
         self._send_chunked = framing == CHUNKED
-        return b"%b%b\r\n" % (head.to_bytes()[:-2], extra) if extra else head.to_bytes()
+        return head.to_bytes(extra)
 
     def write_response(self, head: ResponseHeader, extra: bytes, framing: int) -> bytes:
         """See :meth:`Codec.write_response`."""
         self._send_chunked = framing == CHUNKED
-        return b"%b%b\r\n" % (head.to_bytes()[:-2], extra) if extra else head.to_bytes()
+        return head.to_bytes(extra)
 
-    def write_body(self, data: bytes, out: list[bytes]) -> None:
+    def write_body(self, data: bytes, end: bool, out: list[bytes]) -> int:
         """See :meth:`Codec.write_body`."""
-        if self._send_chunked:
-            out += (b"%x\r\n" % len(data), data, b"\r\n")
-        else:
-            out.append(data)
+        size = len(data)
+        if not self._send_chunked:
+            if size:
+                out.append(data)
+            return size
+        if size:
+            line = b"%x\r\n" % size
+            out += (line, data, b"\r\n0\r\n\r\n" if end else b"\r\n")
+            return len(line) + size + (7 if end else 2)
+        if end:
+            out.append(b"0\r\n\r\n")
+            return 5
+        return 0
 
-    def write_end(self, trailers: Fields | None, out: list[bytes]) -> None:
-        """See :meth:`Codec.write_end`."""
-        if self._send_chunked:
-            out.append(b"0\r\n%b\r\n" % trailers.to_bytes() if trailers else b"0\r\n\r\n")
+    def write_trailers(self, trailers: Fields, out: list[bytes]) -> int:
+        """See :meth:`Codec.write_trailers`. Over a length or a close there is no place for them (RFC 9110 section 6.5.1)."""
+        if not self._send_chunked:
+            return 0
+        section = b"0\r\n%b\r\n" % trailers.to_bytes()
+        out.append(section)
+        return len(section)
 
     def next_message(self) -> None:
         """Nothing to note: the buffer holds what comes next."""

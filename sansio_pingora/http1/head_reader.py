@@ -11,7 +11,15 @@ import re
 
 from sansio_pingora.http1.lines import LineReader
 from sansio_pingora.limits import Limits
-from sansio_pingora.wire import Authority, Fields, MessageFault, ReceiveBuffer, RequestHeader, ResponseHeader, reason_phrase
+from sansio_pingora.wire import (
+    Authority,
+    Fields,
+    MessageFault,
+    ReceiveBuffer,
+    RequestHeader,
+    ResponseHeader,
+    reason_phrase,
+)
 from sansio_pingora.wire.grammar import (
     FIELD,
     FIELD_LINE,
@@ -22,18 +30,19 @@ from sansio_pingora.wire.grammar import (
     VERSIONED_LINE,
 )
 
-__all__ = ["HeadReader", "parse_fields"]
+__all__ = ["HeadReader", "parse_lines"]
 
 _ABSOLUTE = re.compile(rb"(https?)://([^/?]*+)([/?].*+)?+", re.IGNORECASE)
 # RFC 9112 section 2.2 wants at least one blank line before a request line ignored: an old
 # client's extra CRLF behind a body. More than two are nobody's habit.
 _MAX_BLANK_LINES = 2
+_SLASH = ord("/")
 
 
 class HeadReader:
     """Reads one head after the other from *buffer*."""
 
-    __slots__ = ("_blank", "_buffer", "_count", "_limits", "_lines", "_pattern", "_request")
+    __slots__ = ("_blank", "_buffer", "_count", "_fast", "_limits", "_lines", "_pattern", "_request")
 
     def __init__(self, buffer: ReceiveBuffer, limits: Limits, *, request: bool) -> None:
         self._buffer = buffer
@@ -41,6 +50,7 @@ class HeadReader:
         self._request = request
         self._pattern = REQUEST_HEAD if request else RESPONSE_HEAD
         self._lines = LineReader(buffer)
+        self._fast = min(limits.max_line, limits.max_head)  # in a head so short no line can be too long
         self._count = 0  # lines judged so far
         self._blank = 0  # blank lines skipped before this head
 
@@ -49,30 +59,31 @@ class HeadReader:
 
         :raises MessageFault: it breaks the rules, even though incomplete.
         """
-        buffer, limits = self._buffer, self._limits
-        end = buffer.find(b"\r\n\r\n")
-        match = None
-        if 0 < end <= limits.max_line and end <= limits.max_head:  # so no line can be too long
-            match = self._pattern.fullmatch(buffer.peek(end))
+        buffer = self._buffer
+        raw = buffer.upto(b"\r\n\r\n", self._fast)
+        match = self._pattern.fullmatch(raw) if raw else None
         if match is None:
             if not self._walk():
                 return None
-            end = self._lines.end
-            match = self._pattern.fullmatch(buffer.peek(end))
+            raw = buffer.peek(self._lines.end)
+            match = self._pattern.fullmatch(raw)
             if match is None:
-                raise AssertionError(f"a head passed line by line but not whole: {buffer.peek(end)!r}")
-        fields = parse_fields(match[4])
-        if len(fields) > limits.max_fields:
-            raise MessageFault(431, f"more than {limits.max_fields} field lines")
-        buffer.skip(end)
+                raise AssertionError(f"a head passed line by line but not whole: {raw!r}")
+        first, second, third, block = match.groups()
+        items = parse_lines(block)
+        if len(items) > self._limits.max_fields:
+            raise MessageFault(431, f"more than {self._limits.max_fields} field lines")
+        buffer.skip(len(raw))
         if self._count or self._blank:
             self._lines.restart()
             self._count = self._blank = 0
+        fields = Fields.received(items)
         if self._request:
-            return _request(match[1], match[2], match[3], fields)
-        status = int(match[2])
-        reason = match[3]
-        return ResponseHeader.received(status, reason_phrase(status) if reason is None else reason, match[1], fields)
+            head = RequestHeader.received(first, second, third, fields)
+            _judge_routing(head)
+            return head
+        status = int(second)
+        return ResponseHeader.received(status, reason_phrase(status) if third is None else third, first, fields)
 
     def _walk(self) -> bool:
         """Judge the lines that have ended and what there is of the next; True at the end of the head."""
@@ -111,12 +122,12 @@ class HeadReader:
             raise MessageFault(431, f"more than {self._limits.max_fields} field lines")
 
 
-def parse_fields(block: bytes) -> Fields:
-    """The fields of a block that the grammar has proved."""
-    items = FIELD.findall(block)
+def parse_lines(block: bytes) -> list[tuple[bytes, bytes]]:
+    """The field lines of a block that the grammar has proved."""
+    items: list[tuple[bytes, bytes]] = FIELD.findall(block)
     if b" \r" in block or b"\t\r" in block:
-        items = [(name, value.rstrip(b" \t")) for name, value in items]
-    return Fields.received(items)
+        return [(name, value.rstrip(b" \t")) for name, value in items]
+    return items
 
 
 def _judge_request_line(line: bytes) -> None:
@@ -127,21 +138,20 @@ def _judge_request_line(line: bytes) -> None:
     raise MessageFault(400, f"request line {line[:80]!r} is not 'METHOD target HTTP/1.x'")
 
 
-def _request(method: bytes, target: bytes, version: bytes, fields: Fields) -> RequestHeader:
-    """The request head, its target in one of the four forms and its Host in order (RFC 9112 section 3.2)."""
-    hosts = fields.get_all(b"host")
-    if len(hosts) > 1 or (not hosts and version == b"1.1"):
+def _judge_routing(head: RequestHeader) -> None:
+    """The target is in one of the four forms and Host in order (RFC 9112 section 3.2)."""
+    host = head.fields.index.get(b"host")
+    if type(host) is list or (host is None and head.version == b"1.1"):
         raise MessageFault(400, "a request needs exactly one Host")
-    if hosts and Authority.parse(hosts[0]) is None:
-        raise MessageFault(400, f"Host {hosts[0][:80]!r} is not host[:port]")
-    head = RequestHeader.received(method, target, version, fields)
+    if host is not None and Authority.parse(host) is None:  # type: ignore[arg-type]  # not a list
+        raise MessageFault(400, f"Host {host[:80]!r} is not host[:port]")
+    method, target = head.method, head.target
     if method == b"CONNECT":
         authority = Authority.parse(target)
         if authority is None or authority.port is None:
             raise MessageFault(400, f"CONNECT needs host:port, not {target[:80]!r}")
-    elif target[:1] != b"/" and not (target == b"*" and method == b"OPTIONS"):
+    elif target[0] != _SLASH and not (target == b"*" and method == b"OPTIONS"):
         _split_absolute(head)
-    return head
 
 
 def _split_absolute(head: RequestHeader) -> None:

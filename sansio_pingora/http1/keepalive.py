@@ -14,8 +14,11 @@ def may_persist(head: RequestHeader | ResponseHeader) -> bool:
     HTTP/1.0 does not. ``close`` wins over ``keep-alive``.
     """
     fields = head.fields
-    if b"connection" not in fields:
+    option = fields.index.get(b"connection")
+    if option is None:
         return head.version == b"1.1"
+    if option == b"keep-alive":
+        return True
     options = fields.tokens(b"connection")
     if b"close" in options:
         return False

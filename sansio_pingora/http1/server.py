@@ -7,24 +7,36 @@ import math
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
 from sansio_pingora.http1.codec import Codec, NativeCodec
 from sansio_pingora.http1.connection import (
-    BODY,
-    FIRST_BYTE,
-    HEAD,
-    KEEPALIVE,
-    NOTHING,
-    PIPELINED,
-    TUNNEL,
+    FOR_BODY,
+    FOR_FIRST_BYTE,
+    FOR_HEAD,
+    FOR_KEEPALIVE,
+    FOR_NOTHING,
+    FOR_TUNNEL,
+    HAS_MORE,
     Http1Connection,
 )
 from sansio_pingora.http1.keepalive import may_persist
-from sansio_pingora.http1.states import MOVES, Half, Move
+from sansio_pingora.http1.states import (
+    BEGIN,
+    BODY,
+    CLOSED,
+    COMPLETE,
+    HEAD,
+    HEAD_ONLY,
+    HEAD_THEN_BODY,
+    IDLE,
+    MOVES,
+    NEXT,
+    RAW,
+    SWITCH,
+)
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import AT_ONCE, Event
 from sansio_pingora.wire import (
     CHUNKED,
     UNTIL_CLOSE,
     Header,
-    HttpTask,
     MessageFault,
     RequestHeader,
     ResponseHeader,
@@ -52,7 +64,6 @@ class Http1Server(Http1Connection):
         "_continue_due",
         "_last",
         "_method",
-        "_mute",
         "_peer_ended",
         "_stopped_at",
         "_upgrade",
@@ -87,11 +98,10 @@ class Http1Server(Http1Connection):
         self._continue_due = False  # the client waits for a 100 before it sends its body
         self._upgrade = False
         self._last = False  # the client said that it sends no more requests
-        self._mute = False  # an answer without a body: what the application sends as one goes nowhere
         self._peer_ended = False
         self._body_began = 0.0
         self._stopped_at = -math.inf
-        self._watch(FIRST_BYTE, now + limits.first_byte_timeout)
+        self._watch(FOR_FIRST_BYTE, now + limits.first_byte_timeout)
         self._arm()
 
     # ── receiving requests ───────────────────────────────────────────────────────────
@@ -99,12 +109,12 @@ class Http1Server(Http1Connection):
     def _read_head(self, events: list[Event], now: float) -> bool:
         read = self._codec.read_request()
         if read is None:
-            if self.receiving is Half.IDLE:
+            if self.receiving is IDLE:
                 if self._codec.buffered:
-                    self.receiving = MOVES[self.receiving, Move.BEGIN]
-                    self._watch(HEAD, now + self.limits.head_timeout)
+                    self.receiving = MOVES[self.receiving, BEGIN]
+                    self._watch(FOR_HEAD, now + self.limits.head_timeout)
                 elif self._read_deadline == math.inf:  # only a blank line came
-                    self._watch(KEEPALIVE, now + self.limits.keepalive_timeout)
+                    self._watch(FOR_KEEPALIVE, now + self.limits.keepalive_timeout)
             return False
         head, framing = read
         self._method = method = head.method
@@ -115,9 +125,9 @@ class Http1Server(Http1Connection):
             raise MessageFault(405, "CONNECT is not enabled here")
         if framing:
             self._expect_body(head, framing)
-        if b"expect" in fields and head.version == b"1.1":
+        if b"expect" in fields.index and head.version == b"1.1":
             self._judge_expectation(head, framing)
-        if b"upgrade" in fields and head.version == b"1.1":
+        if b"upgrade" in fields.index and head.version == b"1.1":
             self._upgrade = b"upgrade" in fields.tokens(b"connection")
         self.stream += 1
         self._active = True
@@ -127,16 +137,16 @@ class Http1Server(Http1Connection):
         if self.requests_left is not None:
             self.requests_left -= 1
             self.keep = self.keep and self.requests_left > 0
-        self.sending = Half.HEAD
+        self.sending = HEAD
         self._read_framing = framing
         self._received = self._unconsumed = 0
         self._read_deadline = math.inf
-        self._read_reason = NOTHING
+        self._read_reason = FOR_NOTHING
         if framing == 0:
-            self.receiving = Half.COMPLETE
+            self.receiving = COMPLETE
             events.append((self.stream, Header(head, True)))
             return False
-        self.receiving = Half.BODY
+        self.receiving = BODY
         events.append((self.stream, Header(head, False)))
         self._codec.start_body(framing)
         self._body_began = now
@@ -169,11 +179,11 @@ class Http1Server(Http1Connection):
         return super()._read_body(events, now)
 
     def _received_message(self, events: list[Event], now: float) -> None:
-        if self.sending is Half.RAW:
-            self.receiving = MOVES[self.receiving, Move.SWITCH]
+        if self.sending is RAW:
+            self.receiving = MOVES[self.receiving, SWITCH]
             self._start_clock(now)
             self._raw_received(self._codec.take_rest(), events, now)
-        elif self.sending is Half.COMPLETE:
+        elif self.sending is COMPLETE:
             self._end_exchange(now)
         else:
             self.want_read = True  # to see the client go away
@@ -182,14 +192,14 @@ class Http1Server(Http1Connection):
         """See :meth:`Connection.invite_body` (RFC 9110 section 10.1.1)."""
         if self._continue_due and stream_id == self.stream and self._active:
             self._continue_due = False
-            if self.sending is Half.HEAD:
+            if self.sending is HEAD:
                 self._put(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._start_clock(now)
             self._arm()
             self._touch()
 
     def _start_clock(self, now: float) -> None:
-        if self.receiving is not Half.BODY:
+        if self.receiving is not BODY:
             super()._start_clock(now)
             return
         if self._stopped_at > self._body_began:
@@ -199,7 +209,7 @@ class Http1Server(Http1Connection):
         rate = self.limits.min_body_rate
         if rate:
             deadline = min(deadline, self._body_began + max(_RATE_GRACE, self._received / rate))
-        self._watch(BODY, deadline)
+        self._watch(FOR_BODY, deadline)
 
     def _stop_clock(self, now: float) -> None:
         super()._stop_clock(now)
@@ -210,7 +220,7 @@ class Http1Server(Http1Connection):
     def _send_head(self, head: object, end: bool, now: float) -> None:
         if not isinstance(head, ResponseHeader):
             raise LocalProtocolError(f"a server sends a ResponseHeader, not {head!r}")
-        if self.sending is not Half.HEAD:
+        if self.sending is not HEAD:
             self._refuse_send("a response head")
         status = head.status
         if status < 200:
@@ -220,25 +230,27 @@ class Http1Server(Http1Connection):
             self._send_tunnel_head(head, now)
             return
         framing, extra = self._frame(head, end)
-        if self._continue_due or (self.receiving is Half.BODY and self._read_framing > self.limits.linger_bytes + self._received):
+        if self._continue_due or (
+            self.receiving is BODY and self._read_framing > self.limits.linger_bytes + self._received
+        ):
             # Whether the body still comes, nobody knows; or it is more than we would read to keep the connection.
             self.keep = False
         if not self.keep:
             extra += b"Connection: close\r\n"
         elif self._version == b"1.0":
             extra += b"Connection: keep-alive\r\n"
-        if self._wall_offset is not None and b"date" not in head.fields:
+        if self._wall_offset is not None and b"date" not in head.fields.index:
             extra += b"Date: %b\r\n" % http_date(int(now + self._wall_offset))
-        if b"connection" in head.fields or (status == 204 and framing != UNTIL_CLOSE):
+        if b"connection" in head.fields.index or (status == 204 and framing != UNTIL_CLOSE):
             head = head.clone()
             for name in (b"connection",) if status != 204 else (b"connection", b"content-length", b"transfer-encoding"):
                 head.fields.remove(name)
         self._mute = not end and (self._method == b"HEAD" or status in (204, 304))
         self._put(self._codec.write_response(head, extra, 0 if end or self._mute else framing))
         self._left_to_send = framing
-        move = Move.HEAD_ONLY if end or framing == 0 else Move.HEAD_THEN_BODY
+        move = HEAD_ONLY if end or framing == 0 else HEAD_THEN_BODY
         self.sending = MOVES[self.sending, move]
-        if move is Move.HEAD_ONLY:
+        if move is HEAD_ONLY:
             self._sent_message(now)
 
     def _frame(self, head: ResponseHeader, end: bool) -> tuple[int, bytes]:
@@ -261,7 +273,7 @@ class Http1Server(Http1Connection):
                 framing, extra = CHUNKED, b"Transfer-Encoding: chunked\r\n"
             else:
                 self.keep = False
-        if b"connection" in fields and b"close" in fields.tokens(b"connection"):
+        if b"connection" in fields.index and b"close" in fields.tokens(b"connection"):
             self.keep = False
         return framing, extra
 
@@ -280,42 +292,22 @@ class Http1Server(Http1Connection):
                 self._arm()
 
     def _send_tunnel_head(self, head: ResponseHeader, now: float) -> None:
-        if b"content-length" in head.fields or b"transfer-encoding" in head.fields:
-            raise LocalProtocolError("a 2xx to CONNECT has no body: take its framing fields away (RFC 9110 section 9.3.6)")
+        if b"content-length" in head.fields.index or b"transfer-encoding" in head.fields.index:
+            raise LocalProtocolError(
+                "a 2xx to CONNECT has no body: take its framing fields away (RFC 9110 section 9.3.6)"
+            )
         self._put(self._codec.write_response(head, b"", 0))
         self._start_raw(now)
         self._arm()
 
-    def _send_body(self, data: bytes, end: bool, now: float) -> None:
-        if not self._mute:
-            super()._send_body(data, end, now)
-            return
-        if self._left_to_send >= 0:
-            self._left_to_send = max(self._left_to_send - len(data), 0)
-        if end or self._left_to_send == 0:
-            self._end_body(None, now)
-
-    def _end_body(self, task: HttpTask | None, now: float) -> None:
-        if self._mute:
-            self.sending = MOVES[self.sending, Move.END]
-            self._sent_message(now)
-        else:
-            super()._end_body(task, now)
-
-    def _send_end(self, task: HttpTask, now: float) -> None:
-        if self._mute and self.sending is Half.BODY:
-            self._end_body(task, now)
-        else:
-            super()._send_end(task, now)
-
     def _sent_message(self, now: float) -> None:
         self._active = False
-        if self.receiving is Half.COMPLETE:
+        if self.receiving is COMPLETE:
             self._end_exchange(now)
         elif self.keep:
             self._linger_left = self.limits.linger_bytes  # read on: the rest of the request, to the next one
             self.want_read = True
-            self._watch(BODY, now + self.limits.linger_timeout)
+            self._watch(FOR_BODY, now + self.limits.linger_timeout)
             self._arm()
         else:
             self._linger(now)
@@ -328,13 +320,13 @@ class Http1Server(Http1Connection):
             self._linger(now)
             return
         self._codec.next_message()
-        self.receiving = MOVES[self.receiving, Move.NEXT]
-        self.sending = MOVES[self.sending, Move.NEXT]
+        self.receiving = MOVES[self.receiving, NEXT]
+        self.sending = MOVES[self.sending, NEXT]
         self.want_read = True
         if self._codec.buffered:
-            self._watch(PIPELINED, AT_ONCE)
+            self._watch(HAS_MORE, AT_ONCE)
         else:
-            self._watch(KEEPALIVE, now + (_DRAIN_PATIENCE if self._draining else self.limits.keepalive_timeout))
+            self._watch(FOR_KEEPALIVE, now + (_DRAIN_PATIENCE if self._draining else self.limits.keepalive_timeout))
         self._arm()
 
     # ── ends ─────────────────────────────────────────────────────────────────────────
@@ -345,33 +337,33 @@ class Http1Server(Http1Connection):
         self._peer_ended = True
         self._codec.receive_eof()
         receiving = self.receiving
-        if receiving is Half.RAW:
+        if receiving is RAW:
             self._raw_eof(events, now)
-        elif receiving is Half.COMPLETE:
+        elif receiving is COMPLETE:
             self.keep = False
             self.want_read = False
             if self.abort_on_close:
                 self._fail(Error(ErrorType.CONNECTION_CLOSED, "the client left while it was to be answered"), events)
                 self._close(now)
-        elif receiving is Half.BODY and self._active:
+        elif receiving is BODY and self._active:
             self._fail(Error(ErrorType.CONNECTION_CLOSED, "the client ended amid its request body"), events)
             self._cut(now)
-        elif not (receiving is Half.CLOSED and self.sending in (Half.HEAD, Half.BODY, Half.RAW)):
+        elif not (receiving is CLOSED and self.sending in (HEAD, BODY, RAW)):
             self._say_closed(None, events)
             self._close(now)
         return events
 
     def _refuse(self, fault: MessageFault, events: list[Event], now: float) -> None:
         """Answer a request that breaks the rules, if it can still be answered, and close."""
-        amid_body = self.receiving is Half.BODY
+        amid_body = self.receiving is BODY
         if not amid_body:
             self.stream += 1  # a request that nobody saw: it gets a number for the log
             self._active = True
-            self.sending = Half.HEAD
+            self.sending = HEAD
         heard = self._active
         etype = ErrorType.READ_TIMEDOUT if fault.status == 408 else ErrorType.INVALID_HTTP_HEADER
         self._fail(Error(etype, fault.reason, status=fault.status), events)
-        if self.sending is Half.HEAD:
+        if self.sending is HEAD:
             page = error_page(fault.status)
             extra = b"Connection: close\r\n"
             if self._wall_offset is not None:
@@ -384,14 +376,16 @@ class Http1Server(Http1Connection):
             self._linger(now)
 
     def _read_timed_out(self, reason: str, events: list[Event], now: float) -> None:
-        if reason is HEAD:
+        if reason is FOR_HEAD:
             self._refuse(MessageFault(408, "the head was not complete within head_timeout"), events, now)
-        elif reason is BODY and self._active:
-            self._refuse(MessageFault(408, "the body came slower than body_idle_timeout or min_body_rate allow"), events, now)
-        elif reason is TUNNEL:
+        elif reason is FOR_BODY and self._active:
+            self._refuse(
+                MessageFault(408, "the body came slower than body_idle_timeout or min_body_rate allow"), events, now
+            )
+        elif reason is FOR_TUNNEL:
             self._fail(Error(ErrorType.READ_TIMEDOUT, "nothing passed the tunnel for read_timeout"), events)
             self._cut(now)
-        elif reason is BODY:
+        elif reason is FOR_BODY:
             self._linger(now)
         else:
             self._say_closed(None, events)
@@ -402,9 +396,9 @@ class Http1Server(Http1Connection):
         if self._draining or self.closing:
             return
         self._draining = True
-        if self.sending is not Half.IDLE:
+        if self.sending is not IDLE:
             self.keep = False
-        elif self._read_reason in (FIRST_BYTE, KEEPALIVE):
+        elif self._read_reason in (FOR_FIRST_BYTE, FOR_KEEPALIVE):
             self._read_deadline = min(self._read_deadline, now + _DRAIN_PATIENCE)
             self._arm()
         self._touch()

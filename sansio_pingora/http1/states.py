@@ -2,16 +2,35 @@
 
 Every HTTP/1 connection has two of these, for what it receives and for what it sends.
 Both being COMPLETE ends an exchange: the connection starts the next one or closes.
+IntEnum, because its members hash in C: the table is looked up several times a request.
 """
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 
-__all__ = ["MOVES", "Half", "Move"]
+__all__ = [
+    "BEGIN",
+    "BODY",
+    "CLOSE",
+    "CLOSED",
+    "COMPLETE",
+    "END",
+    "HEAD",
+    "HEAD_ONLY",
+    "HEAD_THEN_BODY",
+    "IDLE",
+    "INFORMATIONAL",
+    "MOVES",
+    "NEXT",
+    "RAW",
+    "SWITCH",
+    "Half",
+    "Move",
+]
 
 
-class Half(Enum):
+class Half(IntEnum):
     """Where one direction stands."""
 
     IDLE = auto()  # nothing of a message has passed; when sending: nothing is owed
@@ -22,7 +41,7 @@ class Half(Enum):
     CLOSED = auto()  # no more bytes count
 
 
-class Move(Enum):
+class Move(IntEnum):
     """What happens to one direction."""
 
     BEGIN = auto()  # the first byte of a head arrived, or a head is owed now
@@ -35,26 +54,28 @@ class Move(Enum):
     CLOSE = auto()
 
 
-_I, _H, _B, _C, _R, _X = Half.IDLE, Half.HEAD, Half.BODY, Half.COMPLETE, Half.RAW, Half.CLOSED
+# By their bare names: finding a member in its class costs more than comparing it (50 ns on 3.11).
+IDLE, HEAD, BODY, COMPLETE, RAW, CLOSED = Half
+BEGIN, HEAD_ONLY, HEAD_THEN_BODY, INFORMATIONAL, END, SWITCH, NEXT, CLOSE = Move
 
 MOVES: dict[tuple[Half, Move], Half] = {
-    (_I, Move.BEGIN): _H,
-    (_H, Move.BEGIN): _H,
-    (_I, Move.HEAD_ONLY): _C,
-    (_H, Move.HEAD_ONLY): _C,
-    (_I, Move.HEAD_THEN_BODY): _B,
-    (_H, Move.HEAD_THEN_BODY): _B,
-    (_I, Move.INFORMATIONAL): _H,
-    (_H, Move.INFORMATIONAL): _H,
-    (_B, Move.END): _C,
-    (_H, Move.SWITCH): _R,
-    (_C, Move.SWITCH): _R,  # a request that was complete when its 101 came
-    (_C, Move.NEXT): _I,
+    (IDLE, BEGIN): HEAD,
+    (HEAD, BEGIN): HEAD,
+    (IDLE, HEAD_ONLY): COMPLETE,
+    (HEAD, HEAD_ONLY): COMPLETE,
+    (IDLE, HEAD_THEN_BODY): BODY,
+    (HEAD, HEAD_THEN_BODY): BODY,
+    (IDLE, INFORMATIONAL): HEAD,
+    (HEAD, INFORMATIONAL): HEAD,
+    (BODY, END): COMPLETE,
+    (HEAD, SWITCH): RAW,
+    (COMPLETE, SWITCH): RAW,  # a request that was complete when its 101 came
+    (COMPLETE, NEXT): IDLE,
     # Everything may be closed, once more too: a fault can follow a fault.
-    (_I, Move.CLOSE): _X,
-    (_H, Move.CLOSE): _X,
-    (_B, Move.CLOSE): _X,
-    (_C, Move.CLOSE): _X,
-    (_R, Move.CLOSE): _X,
-    (_X, Move.CLOSE): _X,
+    (IDLE, CLOSE): CLOSED,
+    (HEAD, CLOSE): CLOSED,
+    (BODY, CLOSE): CLOSED,
+    (COMPLETE, CLOSE): CLOSED,
+    (RAW, CLOSE): CLOSED,
+    (CLOSED, CLOSE): CLOSED,
 }

@@ -273,7 +273,7 @@ class ProxyExchange(Routines):
             self._reached_origin = True
             self.response_pump.state = Flow.FLOW
             if not session.is_body_empty():
-                if b"expect" not in request.fields:
+                if b"expect" not in request.fields.index:
                     session.invite_body()
                 self.request_pump.attach(lease)
         if self._outcome is None:
@@ -288,9 +288,9 @@ class ProxyExchange(Routines):
         assert downstream is not None  # an exchange begins with a head
         request = forwarded_request(downstream)
         fields = request.fields
-        if b"host" not in fields:
+        if b"host" not in fields.index:
             fields.insert(b"Host", str(peer.address) if peer.address.path is None else "localhost")
-        if b"expect" in fields and lease.connection.peer_version == b"1.0":  # type: ignore[attr-defined]  # HTTP/1
+        if b"expect" in fields.index and lease.connection.peer_version == b"1.0":  # type: ignore[attr-defined]  # HTTP/1
             fields.remove(b"expect")  # it knows no 1xx, so the 100 is ours to send
         return request
 
@@ -315,7 +315,9 @@ class ProxyExchange(Routines):
                 yield from self._error_page(status)
         if not filters.app.suppress_error_log(session, ctx, error):
             answer = status or (session.response_written.status if session.response_written else None)
-            self._report("ERROR", f"failed to proxy: {error}, status: {answer}, attempts: {self._attempts}, {self._summary()}")
+            self._report(
+                "ERROR", f"failed to proxy: {error}, status: {answer}, attempts: {self._attempts}, {self._summary()}"
+            )
 
     def _error_page(self, status: int) -> _Story:
         session = self.session

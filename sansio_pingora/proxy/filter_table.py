@@ -65,7 +65,9 @@ class FilterTable:
                 form = form_of(call, app)
                 if name in PLAIN_PHASES:
                     if form in (Form.ASYNC, Form.GENERATOR):
-                        raise TypeError(f"{type(app).__name__}.{name} decides and must not wait: write it as a plain method")
+                        raise TypeError(
+                            f"{type(app).__name__}.{name} decides and must not wait: write it as a plain method"
+                        )
                     form = Form.PLAIN
                 found = Filter(name, call, form)
             setattr(self, name, found)

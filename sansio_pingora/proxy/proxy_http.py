@@ -55,7 +55,9 @@ class ProxyHttp:
 
     def upstream_peer(self, session: ServerSession, ctx: Any) -> HttpPeer:
         """Where this attempt goes. Must be overridden."""
-        raise NotImplementedError(f"{type(self).__name__} must override upstream_peer(session, ctx) and return an HttpPeer")
+        raise NotImplementedError(
+            f"{type(self).__name__} must override upstream_peer(session, ctx) and return an HttpPeer"
+        )
 
     def fail_to_connect(self, session: ServerSession, peer: HttpPeer, ctx: Any, error: Error) -> Error:
         """Plain. No connection: return *error*, perhaps ``with_retry(True)`` for another attempt."""
@@ -78,7 +80,9 @@ class ProxyHttp:
     def upstream_response_filter(self, session: ServerSession, response: ResponseHeader, ctx: Any) -> None:
         """Change a head that came from upstream, informational ones too."""
 
-    def upstream_response_body_filter(self, session: ServerSession, body: bytes, end_of_stream: bool, ctx: Any) -> bytes | None:
+    def upstream_response_body_filter(
+        self, session: ServerSession, body: bytes, end_of_stream: bool, ctx: Any
+    ) -> bytes | None:
         """Each piece of the response body as it came: bytes instead, or None for as it is."""
 
     def response_filter(self, session: ServerSession, response: ResponseHeader, ctx: Any) -> None:
@@ -87,7 +91,9 @@ class ProxyHttp:
     def response_body_filter(self, session: ServerSession, body: bytes, end_of_stream: bool, ctx: Any) -> bytes | None:
         """Each piece of the response body as it goes: bytes instead, or None for as it is."""
 
-    def error_while_proxy(self, peer: HttpPeer, session: ServerSession, error: Error, ctx: Any, client_reused: bool) -> Error:
+    def error_while_proxy(
+        self, peer: HttpPeer, session: ServerSession, error: Error, ctx: Any, client_reused: bool
+    ) -> Error:
         """Plain. An attempt failed after it was connected: return the error, its retry mark settled.
 
         The default allows another attempt where a pooled connection died before it answered.

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sansio_pingora.wire import Body, Done, Failed, Fields, Header, HttpTask, RequestHeader, ResponseHeader, Trailer, UpgradedBody
+from sansio_pingora.wire import (
+    Body,
+    Done,
+    Failed,
+    Fields,
+    Header,
+    HttpTask,
+    RequestHeader,
+    ResponseHeader,
+    Trailer,
+    UpgradedBody,
+)
 
 if TYPE_CHECKING:
     from sansio_pingora.errors import Error
@@ -17,7 +28,16 @@ __all__ = ["ClientSession"]
 class ClientSession:
     """One exchange, seen from the client; *stream_id* came from ``connection.open_stream``."""
 
-    __slots__ = ("_connection", "info", "now", "request_done", "request_written", "response_done", "response_header", "stream_id")
+    __slots__ = (
+        "_connection",
+        "info",
+        "now",
+        "request_done",
+        "request_written",
+        "response_done",
+        "response_header",
+        "stream_id",
+    )
 
     def __init__(self, connection: Connection, stream_id: int, info: TransportInfo | None, now: float) -> None:
         self._connection = connection

@@ -4,7 +4,7 @@ A callback written as a generator yields an effect and is resumed with its resul
 
     def request_filter(self, session, ctx):
         yield Sleep(0.1)
-        user = yield Call(lambda: database.find(...))   # off the lane, may block
+        user = yield Call(lambda: database.find(...))  # off the lane, may block
         return user is None
 
 An ``async def`` callback awaits the same effects: ``await Sleep(0.1)``.

@@ -57,13 +57,15 @@ def forwarded_response(head: ResponseHeader) -> ResponseHeader:
 
 
 def _strip(fields: Fields, options: list[bytes]) -> None:
-    for name in HOP_BY_HOP:
-        fields.remove(name)
+    fields.remove_all(HOP_BY_HOP)
     for name in options:
-        if name not in _PROTECTED and not name.startswith(b"x-forwarded-"):
+        if name in fields.index and name not in _PROTECTED and not name.startswith(b"x-forwarded-"):
             fields.remove(name)
 
 
 def _is_http(upgrade: bytes) -> bool:
     """An upgrade to another HTTP would smuggle requests past this proxy (h2c smuggling)."""
-    return any(name.strip(b" \t").partition(b"/")[0] in (b"h2c", b"h2", b"http", b"tls") for name in upgrade.lower().split(b","))
+    return any(
+        name.strip(b" \t").partition(b"/")[0] in (b"h2c", b"h2", b"http", b"tls")
+        for name in upgrade.lower().split(b",")
+    )

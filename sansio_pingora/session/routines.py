@@ -41,7 +41,18 @@ def as_error(exc: BaseException, context: str) -> Error:
 class Routines:
     """A coordinator (see :class:`sansio_pingora.machine.Coordinator`) made of routines."""
 
-    __slots__ = ("_async_used", "_commands", "_sleeping", "_token", "_waiting", "armed", "deadline", "lane", "listed", "now")
+    __slots__ = (
+        "_async_used",
+        "_commands",
+        "_sleeping",
+        "_token",
+        "_waiting",
+        "armed",
+        "deadline",
+        "lane",
+        "listed",
+        "now",
+    )
 
     def __init__(self, lane: Lane, now: float) -> None:
         self.lane = lane

@@ -6,11 +6,11 @@
     while not conn.closing:
         try:
             sock.settimeout(conn.timeout(monotonic()))
-            events = conn.receive_data(sock.recv(65536), monotonic())   # b"" is the end
+            events = conn.receive_data(sock.recv(65536), monotonic())  # b"" is the end
         except TimeoutError:
             events = conn.handle_timeout(monotonic())
         for stream_id, value in events:
-            ...                                       # HttpTask values; answer with conn.send(...)
+            ...  # HttpTask values; answer with conn.send(...)
         sock.sendall(b"".join(conn.data_to_send()))
 """
 

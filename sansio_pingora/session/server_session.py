@@ -55,7 +55,15 @@ class ServerSession:
         "upgraded",
     )
 
-    def __init__(self, connection: Connection, stream_id: int, header: Header | None, info: TransportInfo | None, now: float, held: dict[int, Any]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        stream_id: int,
+        header: Header | None,
+        info: TransportInfo | None,
+        now: float,
+        held: dict[int, Any],
+    ) -> None:
         self._held = held
         self.released = False
         self._connection = connection
@@ -102,7 +110,7 @@ class ServerSession:
     def is_upgrade_req(self) -> bool:
         """The client offers to switch protocols (RFC 9110 section 7.8)."""
         head = self.req_header
-        return head is not None and head.version == b"1.1" and b"upgrade" in head.fields
+        return head is not None and head.version == b"1.1" and b"upgrade" in head.fields.index
 
     def was_upgraded(self) -> bool:
         """The exchange became a tunnel of opaque bytes."""
@@ -189,13 +197,17 @@ class ServerSession:
         if kind is Header:
             head = task.head  # type: ignore[union-attr]  # a Header
             if self.response_written is not None:
-                raise LocalProtocolError(f"status {head.status} after a final head with {self.response_written.status} was sent")
+                raise LocalProtocolError(
+                    f"status {head.status} after a final head with {self.response_written.status} was sent"
+                )
         room = self.room = self._connection.send(self.stream_id, task, self.now)
         if kind is Header:
             if not head.informational:
                 self.response_written = head
                 self.response_done = task.end  # type: ignore[union-attr]  # a Header
-                if head.status == 101 or (head.status < 300 and self.req_header is not None and self.req_header.method == b"CONNECT"):
+                if head.status == 101 or (
+                    head.status < 300 and self.req_header is not None and self.req_header.method == b"CONNECT"
+                ):
                     self.upgraded = True
         else:
             if kind is Body or kind is UpgradedBody:

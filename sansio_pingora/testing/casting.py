@@ -50,8 +50,17 @@ def _body(rng: Random, token: bytes, limits: Limits, faults: Faults) -> bytes:
     return (b"%b," % token * (size // (len(token) + 1) + 1))[:size]
 
 
+def _place(rng: Random, message: Labelled) -> int:
+    """An offset in one of the parts that *message* has, each as likely."""
+    first = rng.below(len(PARTS))
+    for part in PARTS[first:] + PARTS[:first]:
+        if places := message.offsets(part):
+            return rng.pick(places)
+    raise AssertionError("every message has a start line")
+
+
 def _split(rng: Random, data: bytes, most: int) -> list[bytes]:
-    pieces = []
+    pieces: list[bytes] = []
     while data:
         size = 1 + rng.below(len(data)) if len(pieces) < most else len(data)
         pieces.append(data[:size])
@@ -59,10 +68,11 @@ def _split(rng: Random, data: bytes, most: int) -> list[bytes]:
     return pieces
 
 
-def _turn(rng: Random, name: str, number: int, limits: Limits, faults: Faults) -> Turn:
+def _turn(rng: Random, name: str, number: int, limits: Limits, faults: Faults, *, last: bool) -> Turn:
     token = f"{name}-{number}".encode()
     method = rng.weighted([(6, b"GET"), (4, b"POST"), (2, b"PUT"), (1, b"HEAD"), (1, b"DELETE"), (1, b"OPTIONS")])
-    version = b"1.0" if rng.chance(0.07) else b"1.1"
+    # What HTTP/1.0 asks for may well be answered until the close, so nothing can follow it.
+    version = b"1.0" if last and rng.chance(0.15) else b"1.1"
     fields = [(b"Host", b"proxy.example"), (b"X-Token", token)]
     expects = False
     body: bytes | None = None
@@ -79,7 +89,9 @@ def _turn(rng: Random, name: str, number: int, limits: Limits, faults: Faults) -
         fields.append((b"Connection", b"keep-alive"))
     trailers = [(b"X-Check", token)] if chunked and rng.chance(0.2) else []
     pieces = None if body is None else _split(rng, body, 5) if chunked else [body]
-    message = request(method, b"/t/%b?n=%d" % (token, number), fields, pieces, chunked=chunked, trailers=trailers, version=version)
+    message = request(
+        method, b"/t/%b?n=%d" % (token, number), fields, pieces, chunked=chunked, trailers=trailers, version=version
+    )
     turn = Turn(Asked(token, name, method, body or b""), message, expects=expects)
     if expects:
         turn.pauses.append((message.raw.index(b"\r\n\r\n") + 4, 1.0))
@@ -122,7 +134,8 @@ def plan_client(rng: Random, name: str, limits: Limits, mood: Mood, faults: Faul
     if rng.chance(mood.clients * 0.2):
         faults.count("client hostile")
         return _hostile(rng, name)
-    plan = Plan([_turn(rng, name, number, limits, faults) for number in range(1 + rng.below(5))])
+    count = 1 + rng.below(5)
+    plan = Plan([_turn(rng, name, number, limits, faults, last=number == count - 1) for number in range(count)])
     if len(plan.turns) > 1 and rng.chance(0.35):
         faults.count("client pipelines")
         plan.pipelined = True
@@ -133,18 +146,20 @@ def plan_client(rng: Random, name: str, limits: Limits, mood: Mood, faults: Faul
     if rng.chance(0.3):
         turn = rng.pick(plan.turns)
         for _ in range(1 + rng.below(4)):
-            places = turn.message.offsets(rng.pick(PARTS))
-            if places and (at := rng.pick(places)):
+            if at := _place(rng, turn.message):
                 turn.pauses.append((at, rng.uniform(0.0, 0.05)))
     if not rng.chance(mood.clients):
         return plan
-    turn = rng.pick(plan.turns)
     kind = rng.below(6)
     if kind <= 2:
-        places = turn.message.offsets(rng.pick(PARTS))
-        if places:
-            turn.stop = (rng.pick(places), rng.pick(("reset", "half-close", "half-close", "stall", "close")))
-    elif kind == 3:
+        turn = rng.pick([turn for turn in plan.turns if turn.asked.body] or plan.turns)
+        turn.stop = (
+            _place(rng, turn.message),
+            rng.pick(("reset", "reset", "half-close", "half-close", "stall", "close")),
+        )
+        return plan
+    turn = rng.pick(plan.turns)
+    if kind == 3:
         faults.count("client drips")
         size = len(turn.message)
         turn.pauses += [(1 + rng.below(size - 1), rng.uniform(0.1, 4.0)) for _ in range(1 + rng.below(10))]
@@ -179,13 +194,13 @@ def random_behaviour(rng: Random, mood: Mood, faults: Faults) -> Callable[[Origi
 
     def behave(origin: Origin, message: Message) -> Reply:
         if rng.chance(mood.origins):
-            return _misbehave(rng, faults, origin, message)
-        return _behave(rng, faults, origin, message)
+            return _misbehave(rng, mood, faults, origin, message)
+        return _behave(rng, mood, origin, message)
 
     return behave
 
 
-def _behave(rng: Random, faults: Faults, origin: Origin, message: Message) -> Reply:
+def _behave(rng: Random, mood: Mood, origin: Origin, message: Message) -> Reply:
     answered = origin.ledger.answer(token_of(message.target))
     answered.status = rng.weighted([(12, 200), (2, 404), (1, 204), (1, 304), (1, 500)])
     size = rng.weighted([(4, 40), (3, 600), (2, 6_000), (1, 70_000)])
@@ -203,53 +218,51 @@ def _behave(rng: Random, faults: Faults, origin: Origin, message: Message) -> Re
     informational = 0
     if rng.chance(0.08):
         informational = 1 + rng.below(3)
-    if b"expect" in message.fields and rng.chance(0.7):
-        informational = max(1, informational)
     if informational:
-        early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * (informational - 1)
-        first = b"HTTP/1.1 100 Continue\r\n\r\n" if b"expect" in message.fields else b"HTTP/1.1 103 Early Hints\r\n\r\n"
-        labelled = Labelled([("start-line", first + early), *labelled.parts()])
+        early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * informational
+        labelled = Labelled([("start-line", early), *labelled.parts()])
     reply = Reply(labelled, reusable=not closes and version == b"1.1", closes=closes or version == b"1.0")
-    reply.early = rng.chance(0.15) or bool(informational and b"expect" in message.fields)
+    reply.continues = b"expect" in message.fields and rng.chance(0.7)
+    reply.early = rng.chance(0.15 if mood.origins else 0.0)
     if rng.chance(0.3):
         reply.delay = rng.uniform(0.0, 0.2)
     if rng.chance(0.2):
         for _ in range(1 + rng.below(3)):
-            places = labelled.offsets(rng.pick(PARTS))
-            if places and (at := rng.pick(places)):
+            if at := _place(rng, labelled):
                 reply.pauses.append((at, rng.uniform(0.0, 0.1)))
     return reply
 
 
-def _misbehave(rng: Random, faults: Faults, origin: Origin, message: Message) -> Reply:
+def _misbehave(rng: Random, mood: Mood, faults: Faults, origin: Origin, message: Message) -> Reply:
     kind = rng.below(12)
-    reply = _behave(rng, faults, origin, message)
+    reply = _behave(rng, mood, origin, message)
     answered = origin.ledger.answered[-1]
     if kind <= 3:  # stops somewhere
-        places = reply.message.offsets(rng.pick(PARTS))
-        if places:
-            faults.count("origin truncates")
-            reply.stop = (rng.pick(places), rng.pick(("reset", "half-close", "half-close", "close", "stall")))
-            answered.complete = False
-            reply.reusable = False
-            if reply.closes and reply.stop[1] in ("half-close", "close"):
+        faults.count("origin truncates")
+        reply.stop = (
+            _place(rng, reply.message),
+            rng.pick(("reset", "reset", "half-close", "half-close", "close", "stall")),
+        )
+        answered.complete = False
+        reply.reusable = False
+        if answered.until_close and reply.stop[1] in ("half-close", "close"):
+            sent = reply.message.raw[: reply.stop[0]]
+            if b"x-answer" in sent:
                 # A body that lasts until the close was simply shorter.
-                answered.complete = b"\r\n\r\n" in reply.message.raw[: reply.stop[0]]
-                head, _, body = reply.message.raw[: reply.stop[0]].rpartition(b"\r\n\r\n")
-                if answered.complete and b"chunked" not in head and b"Content-Length" not in head:
-                    answered.body = body
-                else:
-                    answered.complete = False
+                _, end, answered.body = sent[sent.index(b"x-answer") :].partition(b"\r\n\r\n")
+                answered.complete = bool(end)
     elif kind == 4:
         faults.count("origin extra bytes")
-        surplus = rng.pick((b"x", EVIL, b"\r\n", b"HTTP/1.1 "))
+        # No whole response: one that arrives when the connection is already in use again cannot be told from the
+        # right one, by anybody. What can be told, that bytes had come too many, I-4 sees in any bytes.
+        surplus = rng.pick((b"x", b"\r\n", b"HTTP/1.1 "))
         reply.message = Labelled([*reply.message.parts(), ("body", surplus)])
         reply.surplus = len(surplus)
         reply.reusable = False
-        if reply.closes:
-            answered.complete = False
+        if answered.until_close:  # then it is not extra
+            answered.body += surplus
     elif kind == 5:
-        reply.later = (rng.uniform(0.0, 1.0), rng.pick((b"", b"", b"junk", EVIL)))
+        reply.later = (rng.uniform(0.0, 1.0), rng.pick((b"", b"", b"junk", b"HTTP/1.1 ")))
     elif kind == 6:
         faults.count("origin 1xx burst")
         burst = b"HTTP/1.1 103 Early Hints\r\n\r\n" * (10 + rng.below(30))
@@ -265,11 +278,14 @@ def _misbehave(rng: Random, faults: Faults, origin: Origin, message: Message) ->
     elif kind == 9:
         faults.count("origin switches unasked")
         answered.complete = False
-        reply.message = Labelled([("start-line", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nConnection: upgrade\r\n\r\n" + EVIL)])
+        reply.message = Labelled(
+            [("start-line", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nConnection: upgrade\r\n\r\n" + EVIL)]
+        )
         reply.reusable = False
     elif kind == 10:
         reply.delay = rng.uniform(0.0, 10.0)
     else:
-        reply.pauses += [(1 + rng.below(len(reply.message) - 1), rng.uniform(0.1, 4.0)) for _ in range(1 + rng.below(5))]
+        reply.pauses += [
+            (1 + rng.below(len(reply.message) - 1), rng.uniform(0.1, 4.0)) for _ in range(1 + rng.below(5))
+        ]
     return reply
-

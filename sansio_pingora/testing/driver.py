@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, assert_never
 
 from sansio_pingora.errors import Error, ErrorType
@@ -31,7 +30,7 @@ from sansio_pingora.transport import TransportInfo
 if TYPE_CHECKING:
     from sansio_pingora.machine import Application
 
-__all__ = ["Driver", "FilterCancelled", "Pending", "Socket", "sleep"]
+__all__ = ["Driver", "FilterCancelled", "Socket", "sleep"]
 
 EPOCH = 1_700_000_000.0
 """The Unix time at which virtual time begins."""
@@ -77,12 +76,60 @@ class Socket:
             self.driver.settle()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pending:
-    """A command that waits for its answer."""
+class _Running:
+    """A filter that was begun: its result, or where its coroutine stands."""
 
-    coordinator: Coordinator
-    token: int
+    __slots__ = ("command", "delay", "error", "steps", "value")
+
+    def __init__(self, command: RunFilter) -> None:
+        self.command = command
+        self.value: Any = None
+        self.error: Error | None = None
+        self.delay = 0.0
+        """How long the coroutine sleeps now."""
+        self.steps: Generator[float, None, Any] | None = None
+        """What is left of the coroutine; None when there is a result."""
+
+    @property
+    def is_async(self) -> bool:
+        """It runs in a task, which can be stopped."""
+        return self.command.is_async
+
+    def begin(self) -> None:
+        """Make the call, up to its end or the first sleep."""
+        try:
+            value = self.command.call()
+        except Exception as exc:
+            self.error = _wrapped(exc)
+            return
+        if not self.command.is_async:
+            self.value = value
+            return
+        self.steps = value.__await__()
+        self.step()
+
+    def step(self) -> None:
+        """Run the coroutine up to its end or the next sleep."""
+        assert self.steps is not None
+        self.delay = 0.0
+        try:
+            self.delay = self.steps.send(None)
+        except StopIteration as stop:
+            self.value = stop.value
+            self.steps = None
+        except Exception as exc:
+            self.error = _wrapped(exc)
+            self.steps = None
+
+    def cancel(self, error: Error | None) -> None:
+        """Let it end with *error*, whatever it would have returned."""
+        self.error = error
+        steps, self.steps = self.steps, None
+        if steps is not None:
+            try:
+                steps.throw(FilterCancelled())
+            except (FilterCancelled, StopIteration, Exception):  # noqa: S110  # nobody hears what a cancelled task says
+                pass
 
 
 class Driver:
@@ -101,7 +148,7 @@ class Driver:
         """Open transports, oldest first."""
         self.dials: dict[tuple[Coordinator, int], Attempt] = {}
         """Connects under way."""
-        self.filters: dict[tuple[Coordinator, int], RunFilter] = {}
+        self.filters: dict[tuple[Coordinator, int], _Running] = {}
         """Filters that run."""
         self._armed = math.inf
         self._inside = False
@@ -151,6 +198,11 @@ class Driver:
         self.lane.attach(endpoint)
         end.owner = socket
         end.set_reading(endpoint.connection.want_read)
+
+    def stop(self) -> None:
+        """End what still runs: filters that were never answered."""
+        while self.filters:
+            self.filters.popitem()[1].cancel(None)
 
     # ── output ───────────────────────────────────────────────────────────────────────
 
@@ -208,8 +260,10 @@ class Driver:
                     endpoint.write_paused(now, end.unsent)
             if not socket.paused:
                 endpoint.flushed(now)
+        if endpoint.listed:
+            return  # being told that it was flushed, it put out more: that goes before a shut or a close
         if connection.closing:
-            if connection.closing is Closing.ABORT or not end.backlog:
+            if not end.backlog:
                 self._close(socket, endpoint, now)
             else:
                 end.set_reading(False)
@@ -221,13 +275,9 @@ class Driver:
         end.set_reading(connection.want_read)
 
     def _close(self, socket: Socket, endpoint: Endpoint, now: float) -> None:
-        # A member may have put out more since it decided to close; that goes out first.
         if endpoint.connection.closing is Closing.ABORT:
             socket.end.abort()
         else:
-            rest = b"".join(endpoint.connection.data_to_send())
-            if rest:
-                socket.end.write(rest)
             socket.end.close()
         del self.sockets[socket]
         endpoint.transport_lost(None, now)
@@ -243,8 +293,9 @@ class Driver:
                 if attempt is not None:
                     attempt.cancelled = True
             elif isinstance(command, StopFilters):
+                self.world.note(self.name, "stop", 0)
                 for key in [key for key in self.filters if key[0] is coordinator]:
-                    del self.filters[key]
+                    self.filters.pop(key).cancel(None)
                     if self._rng.below(2):  # a thread cannot be stopped: its answer comes all the same
                         self.world.faults.count("filter stale")
                         self.world.after(self._rng.uniform(0.0, 2.0), self._answer_stale, key)
@@ -287,6 +338,10 @@ class Driver:
             else:
                 member.handle_timeout(now)
 
+    def upstreams(self, address: str) -> int:
+        """Open connections to *address*."""
+        return sum(1 for socket in self.sockets if str(socket.end.other.address) == address)
+
     def count_timer(self, name: str) -> None:
         """An input was put *name* (before, at, past) the next deadline: remember which that is."""
         lane = self.lane
@@ -297,60 +352,42 @@ class Driver:
     # ── filters ──────────────────────────────────────────────────────────────────────
 
     def _run_filter(self, coordinator: Coordinator, command: RunFilter) -> None:
+        """Begin the call now, as a free thread or a task would, and answer later."""
         faults = self.world.faults
         key = (coordinator, command.token)
-        self.filters[key] = command
+        running = self.filters[key] = _Running(command)
         self.world.note(self.name, "filter", command.token)
+        running.begin()
+        if running.error is not None and faults.enabled("filter raises"):
+            faults.count("filter raises")
         if faults.fires("filter never"):
             return
-        delay = 0.0
+        delay = running.delay
         if faults.fires("filter late"):
-            delay = self._rng.uniform(0.0, 3.0)
+            delay += self._rng.uniform(0.0, 3.0)
         elif faults.fires("filter out of order"):
-            delay = self._rng.uniform(0.0, 0.01)
-        self.world.after(delay, self._finish_filter, key)
-
-    def _finish_filter(self, key: tuple[Coordinator, int]) -> None:
-        command = self.filters.pop(key, None)
-        if command is None:
-            return
-        coordinator, token = key
-        faults = self.world.faults
+            delay += self._rng.uniform(0.0, 0.01)
         if faults.fires("filter error"):
-            self.deliver(coordinator.fail, token, Error(ErrorType.INTERNAL_ERROR, "a filter failed by order of the simulator"))
-            return
-        if faults.fires("filter cancelled"):
-            self.deliver(coordinator.fail, token, _wrapped(FilterCancelled()))
-            return
-        try:
-            result = command.call()
-        except Exception as exc:
-            if faults.enabled("filter raises"):
-                faults.count("filter raises")
-            self.deliver(coordinator.fail, token, _wrapped(exc))
-            return
-        if command.is_async:
-            self.filters[key] = command
-            self._step_coroutine((key, result))
-        else:
-            self.deliver(coordinator.resume, token, result)
+            running.cancel(Error(ErrorType.INTERNAL_ERROR, "a filter failed by order of the simulator"))
+        elif faults.fires("filter cancelled"):
+            running.cancel(_wrapped(FilterCancelled()))
+        self.world.after(delay, self._go_on, key)
 
-    def _step_coroutine(self, what: tuple[tuple[Coordinator, int], Coroutine[Any, Any, Any]]) -> None:
-        key, coroutine = what
+    def _go_on(self, key: tuple[Coordinator, int]) -> None:
+        running = self.filters.get(key)
+        if running is None:
+            return  # stopped meanwhile
+        if running.steps is not None:
+            running.step()
+            if running.steps is not None:
+                self.world.after(running.delay, self._go_on, key)
+                return
+        del self.filters[key]
         coordinator, token = key
-        if key not in self.filters:
-            coroutine.close()
-            return
-        try:
-            delay = coroutine.send(None)
-        except StopIteration as stop:
-            del self.filters[key]
-            self.deliver(coordinator.resume, token, stop.value)
-        except Exception as exc:
-            del self.filters[key]
-            self.deliver(coordinator.fail, token, _wrapped(exc))
+        if running.error is None:
+            self.deliver(coordinator.resume, token, running.value)
         else:
-            self.world.after(delay, self._step_coroutine, what)
+            self.deliver(coordinator.fail, token, running.error)
 
     def _answer_stale(self, key: tuple[Coordinator, int]) -> None:
         coordinator, token = key
@@ -397,7 +434,7 @@ class _Sleep:
     def __init__(self, delay: float) -> None:
         self.delay = delay
 
-    def __await__(self) -> Iterator[float]:
+    def __await__(self) -> Generator[float, None, None]:
         yield self.delay
 
 

@@ -101,7 +101,13 @@ def at_part(action: str, side: str, part: str) -> str:
 
 ALL_FAULTS: tuple[str, ...] = (
     *_NAMED,
-    *(at_part(action, side, part) for action in _ACTIONS for side in _SIDES for part in PARTS if (action, part) != ("split", "idle")),
+    *(
+        at_part(action, side, part)
+        for action in _ACTIONS
+        for side in _SIDES
+        for part in PARTS
+        if (action, part) != ("split", "idle")
+    ),
     *(f"exception in {hook}" for hook in _HOOKS),
 )
 """Every fault that applies to HTTP/1."""

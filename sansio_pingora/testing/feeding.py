@@ -99,7 +99,11 @@ class _Comparable:
         return value if isinstance(value, HttpTask) and not isinstance(value, Failed) else _Comparable(value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Comparable) and type(self.value) is type(other.value) and repr(self.value) == repr(other.value)
+        return (
+            isinstance(other, _Comparable)
+            and type(self.value) is type(other.value)
+            and repr(self.value) == repr(other.value)
+        )
 
     __hash__ = None  # type: ignore[assignment]  # as the tasks beside it
 

@@ -371,7 +371,9 @@ class End:
                 world.note(self.name, "lost", 0)
                 owner, self.owner = self.owner, NOBODY
                 self.closed = True
-                owner.lost(Error(ErrorType.READ_ERROR if self.reading else ErrorType.WRITE_ERROR, "connection reset by peer"))
+                owner.lost(
+                    Error(ErrorType.READ_ERROR if self.reading else ErrorType.WRITE_ERROR, "connection reset by peer")
+                )
         elif self.reading and self._got_fin and not self._eof_told:
             self._eof_told = True
             world.note(self.name, "eof", 0)

@@ -41,16 +41,16 @@ class Labelled:
         """Every offset in *part*."""
         if part == "crlf":
             raw = self.raw
-            found = []
+            inside: list[int] = []
             at = raw.find(b"\r\n")
-            while at >= 0 and len(found) < 64:
-                found.append(at + 1)
+            while at >= 0 and len(inside) < 64:
+                inside.append(at + 1)
                 at = raw.find(b"\r\n", at + 2)
-            return found
+            return inside
         if part == "idle":
             return [0]
         ends = [*self._starts[1:], len(self.raw)]
-        found = []
+        found: list[int] = []
         for name, start, end in zip(self._names, self._starts, ends, strict=True):
             if name == part:
                 found += [at for at in range(max(start, 1), min(end, start + 64)) if self.part_at(at) == part]
@@ -60,12 +60,18 @@ class Labelled:
         return len(self.raw)
 
 
-def chunked_body(pieces: Sequence[bytes], trailers: Sequence[tuple[bytes, bytes]] = (), extension: bytes = b"") -> list[tuple[str, bytes]]:
+def chunked_body(
+    pieces: Sequence[bytes], trailers: Sequence[tuple[bytes, bytes]] = (), extension: bytes = b""
+) -> list[tuple[str, bytes]]:
     """The parts of a chunked body of *pieces*."""
     parts: list[tuple[str, bytes]] = []
     for piece in pieces:
         if piece:
-            parts += [("chunk-line", b"%x%b\r\n" % (len(piece), extension)), ("chunk-data", piece), ("chunk-end", b"\r\n")]
+            parts += [
+                ("chunk-line", b"%x%b\r\n" % (len(piece), extension)),
+                ("chunk-data", piece),
+                ("chunk-end", b"\r\n"),
+            ]
     parts.append(("chunk-line", b"0\r\n"))
     parts += [("trailers", b"%b: %b\r\n" % field) for field in trailers]
     parts.append(("trailers", b"\r\n"))
@@ -83,7 +89,9 @@ def request(
     version: bytes = b"1.1",
 ) -> Labelled:
     """A request; *body* is None for none, or its pieces."""
-    return _message(b"%b %b HTTP/%b\r\n" % (method, target, version), fields, body, "chunked" if chunked else "length", trailers)
+    return _message(
+        b"%b %b HTTP/%b\r\n" % (method, target, version), fields, body, "chunked" if chunked else "length", trailers
+    )
 
 
 def response(
@@ -100,7 +108,11 @@ def response(
 
 
 def _message(
-    line: bytes, fields: Sequence[tuple[bytes, bytes]], body: Sequence[bytes] | None, framing: str, trailers: Sequence[tuple[bytes, bytes]]
+    line: bytes,
+    fields: Sequence[tuple[bytes, bytes]],
+    body: Sequence[bytes] | None,
+    framing: str,
+    trailers: Sequence[tuple[bytes, bytes]],
 ) -> Labelled:
     parts = [("start-line", line), *(("fields", b"%b: %b\r\n" % field) for field in fields)]
     rest: list[tuple[str, bytes]] = []

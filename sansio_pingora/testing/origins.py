@@ -26,6 +26,8 @@ class Reply:
     message: Labelled
     early: bool = False
     """Begins when it has the head, without waiting for the body."""
+    continues: bool = False
+    """Sends 100 (Continue) when it has the head and the body is still to come."""
     delay: float = 0.0
     pauses: list[tuple[int, float]] = field(default_factory=list)
     """Offsets before which it waits, and for how many seconds."""
@@ -41,6 +43,9 @@ class Reply:
     """So many bytes of the message lie behind the end of the response."""
     later: tuple[float, bytes] | None = None
     """So many seconds behind the answer, these bytes unasked; ``b""`` is a close."""
+
+
+_CONTINUE = Labelled([("start-line", b"HTTP/1.1 100 Continue\r\n"), ("head-end", b"\r\n")])
 
 
 class OriginConnection:
@@ -89,6 +94,9 @@ class OriginConnection:
         if reply is None:
             reply = self._reply = self.origin.behaviour(self.origin, message)
             self._begun = False
+            if reply.continues and not complete:
+                self._planned += len(_CONTINUE)
+                self._speaker.say(_CONTINUE)
         if (complete or reply.early) and not self._begun:
             self._begun = True
             if not complete:
@@ -119,7 +127,13 @@ class OriginConnection:
     def _speak_later(self, what: tuple[int, bytes]) -> None:
         turn, data = what
         world = self.origin.world
-        if self.end.closed or self.end.dead or turn != self._answered or self._speaker.stopped or self.reader.message is not None:
+        if (
+            self.end.closed
+            or self.end.dead
+            or turn != self._answered
+            or self._speaker.stopped
+            or self.reader.message is not None
+        ):
             return
         self._speaker.stopped = True
         if not data:
@@ -149,7 +163,9 @@ Behaviour = Callable[["Origin", Message], Reply]
 class Origin:
     """A listener whose connections answer as *behaviour* decides, once per request."""
 
-    def __init__(self, world: World, name: str, ledger: Ledger, behaviour: Behaviour | None = None, *, slow_read: float = 0.0) -> None:
+    def __init__(
+        self, world: World, name: str, ledger: Ledger, behaviour: Behaviour | None = None, *, slow_read: float = 0.0
+    ) -> None:
         self.world = world
         self.name = name
         self.ledger = ledger
@@ -194,7 +210,7 @@ def reply_message(
         body = answered.body
         answered.body = b""
         return response(status, (*fields, (b"Content-Length", b"%d" % len(body))), None, version=version)
-    size = len(answered.body)
-    cut = size // 3
+    answered.until_close = framing == "close"
+    cut = len(answered.body) // 3
     pieces = [answered.body[:cut], answered.body[cut:]]
     return response(status, fields, pieces, framing=framing, trailers=trailers, version=version)

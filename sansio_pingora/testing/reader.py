@@ -10,7 +10,9 @@ from collections import deque
 
 __all__ = ["Message", "StrictReader", "Uncanonical", "reference_body"]
 
-_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)")
+_LINE = re.compile(
+    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)"
+)
 _REQUEST = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/1\.1")
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
 _CHUNK = re.compile(rb"[0-9A-Fa-f]{1,16}")
@@ -23,7 +25,19 @@ class Uncanonical(Exception):
 class Message:
     """A request or response, perhaps still incomplete."""
 
-    __slots__ = ("body", "complete", "end", "fields", "framing", "informational", "method", "start", "status", "target", "trailers")
+    __slots__ = (
+        "body",
+        "complete",
+        "end",
+        "fields",
+        "framing",
+        "informational",
+        "method",
+        "start",
+        "status",
+        "target",
+        "trailers",
+    )
 
     def __init__(self, start: int) -> None:
         self.start = start

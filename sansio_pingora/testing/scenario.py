@@ -98,7 +98,13 @@ _NETWORK = (
     "accept delayed",
     "accept aborted",
 )
-_TIMING = (("timer early", 0.1), ("timer late", 0.1), ("before a timer", 0.03), ("at a timer", 0.03), ("past a timer", 0.03))
+_TIMING = (
+    ("timer early", 0.1),
+    ("timer late", 0.1),
+    ("before a timer", 0.03),
+    ("at a timer", 0.03),
+    ("past a timer", 0.03),
+)
 _FILTERS = (
     ("filter late", 0.2),
     ("filter out of order", 0.3),
@@ -159,7 +165,11 @@ def run_seed(seed: int, application: ApplicationFactory | None = None, *, keep_t
     :raises OracleBroken: an invariant does not hold.
     """
     world, case = build_world(seed, application)
-    world.settle()
+    try:
+        world.settle()
+    finally:
+        for driver in world.drivers:
+            driver.stop()
     report = Report(seeds=1, steps=world.steps, virtual_time=world.now, faults=world.faults.counts)
     for client in case.clients:
         report.requests += client.begun
@@ -175,7 +185,9 @@ def run_seed(seed: int, application: ApplicationFactory | None = None, *, keep_t
 def build_world(seed: int, application: ApplicationFactory | None = None) -> tuple[World, Case]:
     """The world of *seed*, before anything has happened in it."""
     if application is None:
-        from sansio_pingora.testing.sim_proxy import random_proxy  # deferred: whoever brings an application needs no proxy
+        from sansio_pingora.testing.sim_proxy import (
+            random_proxy,
+        )  # deferred: whoever brings an application needs no proxy
 
         application = random_proxy
     rng = World(seed).rng.fork("scenario")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.errors import Error
 from sansio_pingora.proxy import HttpProxy, ProxyHttp
 from sansio_pingora.session import Sleep, blocking
+from sansio_pingora.testing.driver import sleep
 from sansio_pingora.testing.faults import Faults
 from sansio_pingora.upstreams import HttpPeer
 
@@ -42,8 +43,6 @@ _WAITING = (
     "response_body_filter",
 )
 _DECIDING = ("fail_to_connect", "error_while_proxy", "fail_to_proxy")
-# Called once per piece or head, so their number says nothing about the contract.
-_REPEATED = frozenset(name for name in _WAITING if "body" in name or "response" in name)
 
 
 def random_proxy(world: World, case: Case, addresses: list[str]) -> Application:
@@ -53,42 +52,48 @@ def random_proxy(world: World, case: Case, addresses: list[str]) -> Application:
     deferred = faults.enabled("filter late")
     methods: dict[str, Any] = {}
 
-    def new_ctx(self: ProxyHttp) -> _Exchange:
+    def new_ctx(_: ProxyHttp) -> _Exchange:
         exchange = _Exchange()
         case.exchanges.append(exchange.phases)
         return exchange
 
     methods["new_ctx"] = new_ctx
-    methods["upstream_peer"] = _upstream_peer(rng, faults, addresses)
+    methods["upstream_peer"] = _upstream_peer(world, rng, case.limits.max_per_peer, addresses)
     methods["logging"] = _logging(faults)
     for name in (*_WAITING, *_DECIDING):
         if rng.chance(0.25 if deferred else 0.15) or faults.enabled(f"exception in {name}"):
-            form = "plain" if name in _DECIDING or not deferred else rng.pick(("plain", "blocking", "generator"))
+            form = (
+                "plain" if name in _DECIDING or not deferred else rng.pick(("plain", "blocking", "generator", "async"))
+            )
             methods[name] = _hook(name, form, rng, faults)
     proxy_class = type("SimulatedProxy", (ProxyHttp,), methods)
     return HttpProxy(proxy_class(), case.limits)
 
 
 def _note(name: str, ctx: Any, faults: Faults) -> None:
-    if ctx is not None and name not in _REPEATED:
+    if ctx is not None:
         ctx.phases.append(name)
     if faults.fires(f"exception in {name}"):
         raise RuntimeError(f"{name} failed by order of the simulator")
 
 
-def _upstream_peer(rng: Random, faults: Faults, addresses: list[str]) -> Callable[..., Any]:
+def _upstream_peer(world: World, rng: Random, most: int | None, addresses: list[str]) -> Callable[..., Any]:
+    faults = world.faults
     first = rng.below(len(addresses))
 
-    def upstream_peer(self: ProxyHttp, session: Any, ctx: Any) -> HttpPeer:
+    def upstream_peer(_: ProxyHttp, session: Any, ctx: Any) -> HttpPeer:
         _note("upstream_peer", ctx, faults)
         ctx.tries += 1
-        return HttpPeer(addresses[(first + ctx.tries - 1) % len(addresses)])
+        address = addresses[(first + ctx.tries - 1) % len(addresses)]
+        if most is not None and world.drivers[0].upstreams(address) >= most:
+            faults.count("pool full")
+        return HttpPeer(address)
 
     return upstream_peer
 
 
 def _logging(faults: Faults) -> Callable[..., Any]:
-    def logging(self: ProxyHttp, session: Any, error: Error | None, ctx: Any) -> None:
+    def logging(_: ProxyHttp, session: Any, error: Error | None, ctx: Any) -> None:
         _note("logging", ctx, faults)
 
     return logging
@@ -109,24 +114,30 @@ def _hook(name: str, form: str, rng: Random, faults: Faults) -> Callable[..., An
             return True
         return None
 
-    def plain(self: ProxyHttp, *args: Any) -> Any:
-        return result(_ctx_of(name, args), args)
+    def plain(_: ProxyHttp, *args: Any) -> Any:
+        return result(_ctx_of(args), args)
 
-    def generator(self: ProxyHttp, *args: Any) -> Iterator[Any]:
+    def generator(_: ProxyHttp, *args: Any) -> Generator[Sleep, None, Any]:
         yield Sleep(rng.pick((0.0, 0.01, 0.5)))
-        return result(_ctx_of(name, args), args)
+        return result(_ctx_of(args), args)
+
+    async def coroutine(_: ProxyHttp, *args: Any) -> Any:
+        await sleep(rng.pick((0.0, 0.01, 0.5)))
+        return result(_ctx_of(args), args)
 
     if name == "fail_to_proxy":
         # None would say that the answer was written here: leave the choice to the default.
-        def fail_to_proxy(self: ProxyHttp, session: Any, error: Error, ctx: Any) -> int | None:
+        def fail_to_proxy(_: ProxyHttp, session: Any, error: Error, ctx: Any) -> int | None:
             _note(name, ctx, faults)
-            return ProxyHttp.fail_to_proxy(self, session, error, ctx)
+            return ProxyHttp.fail_to_proxy(_, session, error, ctx)
 
         return fail_to_proxy
     if form == "generator":
         return generator
+    if form == "async":
+        return coroutine
     return blocking(plain) if form == "blocking" else plain
 
 
-def _ctx_of(name: str, args: tuple[Any, ...]) -> Any:
+def _ctx_of(args: tuple[Any, ...]) -> Any:
     return next((arg for arg in args if isinstance(arg, _Exchange)), None)

@@ -32,11 +32,13 @@ _PCHAR = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'
 
 # Fields that steer framing, routing or the connection: the strategies for messages place them on purpose.
 _STEERING = frozenset(
-    (b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"proxy-connection", b"te", b"trailer")
-    + (b"transfer-encoding", b"upgrade", b"http2-settings")
+    b"connection content-length expect host keep-alive proxy-connection te trailer"
+    b" transfer-encoding upgrade http2-settings".split()
 )
 
-_HOSTS = st.sampled_from([b"example.com", b"a", b"127.0.0.1:8080", b"[::1]", b"[::1]:80", b"xn--bcher-kva.example:65535"])
+_HOSTS = st.sampled_from(
+    [b"example.com", b"a", b"127.0.0.1:8080", b"[::1]", b"[::1]:80", b"xn--bcher-kva.example:65535"]
+)
 
 
 def field_names() -> st.SearchStrategy[bytes]:
@@ -62,7 +64,9 @@ def targets() -> st.SearchStrategy[bytes]:
 
 def bodies() -> st.SearchStrategy[bytes]:
     """Bodies: empty, short, such as look like framing, and some of several KiB."""
-    tricky = st.sampled_from([b"", b"\r\n", b"0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\x00"])
+    tricky = st.sampled_from(
+        [b"", b"\r\n", b"0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\x00"]
+    )
     large = st.builds(lambda piece, n: piece * n, st.binary(min_size=1, max_size=8), st.integers(100, 2000))
     return st.binary(max_size=64) | tricky | large
 
@@ -95,7 +99,9 @@ def _fields() -> st.SearchStrategy[list[tuple[bytes, bytes]]]:
 @st.composite
 def http1_requests(draw: st.DrawFn, *, keep_alive: bool = False) -> bytes:
     """One legal request. *keep_alive*: another may follow it on the connection."""
-    method = draw(st.sampled_from([b"GET", b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"M-SEARCH"]))
+    method = draw(
+        st.sampled_from([b"GET", b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"M-SEARCH"])
+    )
     target = draw(targets())
     if method == b"OPTIONS" and draw(st.booleans()):
         target = b"*"
@@ -118,7 +124,14 @@ def http1_requests(draw: st.DrawFn, *, keep_alive: bool = False) -> bytes:
 @st.composite
 def http1_responses(draw: st.DrawFn) -> bytes:
     """One legal response to a GET, perhaps with 1xx heads before it; some last until the close."""
-    early = b"".join(draw(st.lists(st.sampled_from([b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]), max_size=2)))
+    early = b"".join(
+        draw(
+            st.lists(
+                st.sampled_from([b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]),
+                max_size=2,
+            )
+        )
+    )
     status = draw(st.sampled_from([200, 200, 201, 204, 206, 301, 304, 404, 500, 599]))
     reason = draw(st.sampled_from([b"OK", b"", b"Not quite so", b"caf\xe9"]))
     fields = draw(_fields())
@@ -181,7 +194,10 @@ def almost_valid_requests(draw: st.DrawFn) -> bytes:
     if how == 3:
         return raw[:at] + draw(st.binary(min_size=1, max_size=1)) + raw[at + 1 :]
     end = raw.index(b"\r\n\r\n")
-    name, value = draw(st.sampled_from([b"Content-Length", b"Transfer-Encoding", b"Host", b"Connection"])), draw(field_values())
+    name, value = (
+        draw(st.sampled_from([b"Content-Length", b"Transfer-Encoding", b"Host", b"Connection"])),
+        draw(field_values()),
+    )
     return raw[:end] + b"\r\n" + name + b": " + value + raw[end:]
 
 

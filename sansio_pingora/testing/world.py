@@ -201,7 +201,7 @@ class World:
         Returns the driver, or the listener.
         """
         at = SocketAddr.parse(address) if isinstance(address, str) else address
-        if hasattr(application, "accept"):
+        if not hasattr(application, "open"):
             self._listeners[at] = application
             return application
         from sansio_pingora.testing.driver import Driver  # deferred: it needs World
@@ -255,7 +255,13 @@ class World:
         if listener is None:
             self._refuse((attempt, ErrorType.CONNECT_REFUSED, "connection refused"))
             return
-        near = End(self, f"{name}>{number}", SocketAddr("10.0.0.1", 10_000 + number), profile, self._link_rng.fork(f"near {number}"))
+        near = End(
+            self,
+            f"{name}>{number}",
+            SocketAddr("10.0.0.1", 10_000 + number),
+            profile,
+            self._link_rng.fork(f"near {number}"),
+        )
         far = End(self, f"{number}<{name}", attempt.address, profile, self._link_rng.fork(f"far {number}"))
         link(near, far)
         arrival = self.now + profile.latency

@@ -58,15 +58,20 @@ def field_value(name: bytes, value: Text) -> bytes:
 class Fields:
     """An ordered list of ``(name, value)`` bytes with a look-up by lower-case name."""
 
-    __slots__ = ("_index", "_items")
+    __slots__ = ("index", "items")
+
+    items: list[tuple[bytes, bytes]]
+    """The lines in order, as they are sent. Read it; change it through the methods."""
+    index: dict[bytes, bytes | list[bytes]]
+    """By lower-case name the value, or the values where there are several. For reading where speed counts."""
 
     def __init__(self, fields: Iterable[tuple[Text, Text]] = ()) -> None:
         """Build from pairs.
 
         :raises Error: ``INVALID_HTTP_HEADER``, a name or value is not legal.
         """
-        self._items: list[tuple[bytes, bytes]] = []
-        self._index: _Index = {}
+        self.items = []
+        self.index = {}
         for name, value in fields:
             self.append(name, value)
 
@@ -74,30 +79,30 @@ class Fields:
     def received(cls, items: list[tuple[bytes, bytes]]) -> Self:
         """Take over *items*, whose names and values the grammar has already proved."""
         self = cls.__new__(cls)
-        self._items = items
+        self.items = items
         index: _Index = {name.lower(): value for name, value in items}
         if len(index) != len(items):
             index = {}
             for name, value in items:
                 _add(index, name.lower(), value)
-        self._index = index
+        self.index = index
         return self
 
     def get(self, name: Text) -> bytes | None:
         """The first value under *name*, or None."""
-        value = self._index.get(_key(name))
+        value = self.index.get(_key(name))
         return value[0] if type(value) is list else value  # type: ignore[return-value]  # not a list: bytes or None
 
     def get_all(self, name: Text) -> list[bytes]:
         """Every value under *name*, in order."""
-        value = self._index.get(_key(name))
+        value = self.index.get(_key(name))
         if value is None:
             return []
         return list(value) if type(value) is list else [value]  # type: ignore[list-item]  # not a list: bytes
 
     def tokens(self, name: Text) -> list[bytes]:
         """The members of the list field *name*, over all its lines, lower-cased in ASCII."""
-        value = self._index.get(_key(name))
+        value = self.index.get(_key(name))
         if value is None:
             return []
         if type(value) is list:
@@ -111,8 +116,8 @@ class Fields:
         """
         name = field_name(name)
         value = field_value(name, value)
-        self._items.append((name, value))
-        _add(self._index, name.lower(), value)
+        self.items.append((name, value))
+        _add(self.index, name.lower(), value)
 
     def insert(self, name: Text, value: Text) -> None:
         """Make *value* the only one under *name*, spelled as given, at the place of the first.
@@ -122,63 +127,70 @@ class Fields:
         name = field_name(name)
         value = field_value(name, value)
         key = name.lower()
-        if key in self._index:
-            items = self._items
-            at = next(i for i, (n, _) in enumerate(items) if n.lower() == key)
+        if key in self.index:
+            items = self.items
+            at = 0
+            while items[at][0].lower() != key:
+                at += 1
             items[at] = (name, value)
-            items[at + 1 :] = [item for item in items[at + 1 :] if item[0].lower() != key]
+            if type(self.index[key]) is list:
+                items[at + 1 :] = [item for item in items[at + 1 :] if item[0].lower() != key]
         else:
-            self._items.append((name, value))
-        self._index[key] = value
+            self.items.append((name, value))
+        self.index[key] = value
 
     def remove(self, name: Text) -> bytes | None:
         """Drop every line under *name*; the first value, or None when there was none."""
         key = _key(name)
-        value = self._index.pop(key, None)
+        value = self.index.pop(key, None)
         if value is None:
             return None
-        self._items = [item for item in self._items if item[0].lower() != key]
+        self.items = [item for item in self.items if item[0].lower() != key]
         return value[0] if type(value) is list else value  # type: ignore[return-value]  # not a list: bytes
+
+    def remove_all(self, names: frozenset[bytes]) -> None:
+        """Drop every line under any of *names*, which are in lower case."""
+        index = self.index
+        found = [name for name in index if name in names]
+        for key in found:
+            del index[key]
+        if found:
+            self.items = [item for item in self.items if item[0].lower() not in names]
 
     def copy(self) -> Fields:
         """An independent copy."""
         other = Fields.__new__(Fields)
-        other._items = self._items.copy()
-        index = self._index.copy()
-        if len(index) != len(other._items):
-            index = {key: value.copy() if type(value) is list else value for key, value in index.items()}  # type: ignore[union-attr]
-        other._index = index
+        other.items = self.items.copy()
+        index = self.index.copy()
+        if len(index) != len(other.items):
+            index = {key: value.copy() if type(value) is list else value for key, value in index.items()}
+        other.index = index
         return other
 
     def has_any(self, names: frozenset[bytes]) -> bool:
         """Any of *names*, in lower case, has a line."""
-        return not names.isdisjoint(self._index)
-
-    @property
-    def items(self) -> list[tuple[bytes, bytes]]:
-        """The lines in order, as they are sent. Read it; change it through the methods."""
-        return self._items
+        return not names.isdisjoint(self.index)
 
     def to_bytes(self) -> bytes:
         """The lines as they go on the wire, each with its CRLF."""
-        return b"".join([b"%b: %b\r\n" % item for item in self._items])
+        return b"\r\n".join([*map(b": ".join, self.items), b""])
 
     def __contains__(self, name: Text) -> bool:
-        return _key(name) in self._index
+        return _key(name) in self.index
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        return iter(self._items)
+        return iter(self.items)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Fields) and self._items == other._items
+        return isinstance(other, Fields) and self.items == other.items
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __repr__(self) -> str:
-        return f"Fields({self._items!r})"
+        return f"Fields({self.items!r})"
 
 
 def _key(name: Text) -> bytes:

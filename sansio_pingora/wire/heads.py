@@ -136,9 +136,9 @@ class RequestHeader(Head):
         host = self.fields.get(b"host") or b"-"
         return f"{self.method.decode('ascii')} {self.target.decode('latin-1')}, Host: {host.decode('latin-1')}"
 
-    def to_bytes(self) -> bytes:
-        """The head as HTTP/1.1 sends it, whatever version it came with."""
-        return b"%b %b HTTP/1.1\r\n%b\r\n" % (self.method, self.target, self.fields.to_bytes())
+    def to_bytes(self, extra: bytes = b"") -> bytes:
+        """The head as HTTP/1.1 sends it, whatever version it came with, with *extra* field lines."""
+        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (self.method, self.target, self.fields.to_bytes(), extra)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -212,13 +212,13 @@ class ResponseHeader(Head):
         """An independent copy."""
         return ResponseHeader.received(self.status, self.reason, self.version, self.fields.copy())
 
-    def to_bytes(self) -> bytes:
-        """The head as HTTP/1.1 sends it, whatever version it came with."""
+    def to_bytes(self, extra: bytes = b"") -> bytes:
+        """The head as HTTP/1.1 sends it, whatever version it came with, with *extra* field lines."""
         status = self.status
         line = _STATUS_LINES.get(status)
         if line is None or self.reason != _REASONS[status]:
             line = b"HTTP/1.1 %d %b\r\n" % (status, self.reason)
-        return b"%b%b\r\n" % (line, self.fields.to_bytes())
+        return b"%b%b%b\r\n" % (line, self.fields.to_bytes(), extra)
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -14,15 +14,18 @@ class ReceiveBuffer:
     passes through without a copy; only a second read on top of a rest makes a bytearray.
     """
 
-    __slots__ = ("_data", "_searched", "_start")
+    __slots__ = ("_data", "_searched", "_start", "size")
 
     def __init__(self) -> None:
+        self.size = 0
+        """Bytes held."""
         self._data: bytes | bytearray = b""
         self._start = 0
         self._searched = 0
 
     def append(self, data: bytes) -> None:
         """Put *data* behind what is there."""
+        self.size += len(data)
         held = self._data
         if self._start == len(held):
             self._data = data
@@ -66,6 +69,20 @@ class ReceiveBuffer:
         self.skip(len(taken))
         return taken
 
+    def upto(self, mark: bytes, limit: int) -> bytes:
+        """The bytes up to the end of the first *mark*, left in place; none when that is past *limit* or not there."""
+        data, start = self._data, self._start
+        at = data.find(mark, max(start, self._searched - len(mark) + 1))
+        if at < 0:
+            self._searched = len(data)
+            return b""
+        end = at + len(mark)
+        if end - start > limit:
+            return b""
+        if start == 0 and end == len(data) and type(data) is bytes:
+            return data
+        return bytes(memoryview(data)[start:end])
+
     def search(self, pattern: re.Pattern[bytes], start: int) -> int:
         """Offset of the first match of *pattern* at or behind offset *start*, or -1."""
         match = pattern.search(self._data, self._start + start)
@@ -81,10 +98,12 @@ class ReceiveBuffer:
 
     def skip(self, size: int) -> None:
         """Remove the first *size* bytes, which must be there."""
-        self._start = self._searched = self._start + size
-        if self._start >= len(self._data):
+        self.size -= size
+        if self.size == 0:
             self._data = b""
             self._start = self._searched = 0
+            return
+        self._start = self._searched = self._start + size
 
     def __len__(self) -> int:
-        return len(self._data) - self._start
+        return self.size

@@ -21,13 +21,13 @@ __all__ = ["Body", "Done", "Failed", "Header", "HttpTask", "Trailer", "UpgradedB
 
 
 class _Task:
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self.__slots__)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._values() == other._values()  # type: ignore[attr-defined]  # same type
+        return isinstance(other, _Task) and type(self) is type(other) and self._values() == other._values()
 
     __hash__ = None  # type: ignore[assignment]  # tasks hold mutable heads
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from sansio_pingora.limits import Limits
 from sansio_pingora.listeners import ServerAddress
-from sansio_pingora.machine import CancelDial, Closing, Endpoint, Lane
+from sansio_pingora.machine import Closing, Dial, Endpoint, Lane, RunFilter
 from sansio_pingora.transport import SocketAddr
-from sansio_pingora_asyncio import serve
+from sansio_pingora_asyncio import run, serve
 from sansio_pingora_posix import Control
 
 WAIT = 20.0
@@ -176,7 +176,11 @@ class Served:
         sock.settimeout(WAIT)
         if rcvbuf is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        sock.connect(address.path if unix else (address.host, address.port))
+        try:
+            sock.connect(address.path if unix else (address.host, address.port))
+        except BaseException:
+            sock.close()
+            raise
         return sock
 
     def end(self, *, graceful: bool) -> None:
@@ -247,6 +251,16 @@ class Steps:
         self.commands: list[Any] = []
         self.answers: list[tuple[int, Any]] = []
         self._story = story(self)
+        self._failure: Exception | None = None
+
+    def run(self, uvloop: bool) -> None:
+        """Run the story by itself to its end. What is wrong in it is raised here: the adapter would log it and go on."""
+        run(self.start, uvloop=uvloop)
+        self.check()
+
+    def check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def start(self, lane: Lane, now: float) -> None:
         self.lane = lane
@@ -254,13 +268,17 @@ class Steps:
 
     def go(self, value: Any) -> None:
         """On with the story, up to the next command that is answered (or a None, to wait for anything)."""
-        with contextlib.suppress(StopIteration):
+        try:
             command = self._story.send(value)
             while command is not None:
                 self.commands.append(command)
-                if hasattr(command, "token") and not isinstance(command, CancelDial):
+                if isinstance(command, Dial | RunFilter):
                     break
                 command = self._story.send(None)
+        except StopIteration:
+            pass
+        except Exception as exc:
+            self._failure = exc
         self.lane.enlist(self)
 
     def endpoint(self, connection: Wire) -> Endpoint:

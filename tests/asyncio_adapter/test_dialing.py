@@ -11,7 +11,7 @@ import pytest
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.machine import CancelDial, Closing, Dial
 from sansio_pingora.transport import DialOptions, SocketAddr, TransportInfo
-from sansio_pingora_asyncio import connect, run
+from sansio_pingora_asyncio import connect
 from tests.asyncio_adapter.machines import App, Client, Echo, Nobody, Steps, served
 
 
@@ -62,7 +62,7 @@ def test_a_dialled_connection_carries_bytes(uv, kind, tmp_path):
             steps.seen = (endpoint.driver is not None, endpoint in steps.lane.endpoints, endpoint.info is info)
 
         steps = Steps(story)
-        run(steps.start, uvloop=uv)
+        steps.run(uv)
 
         assert wire.received == b"hello"
         assert wire.reason is None
@@ -76,7 +76,7 @@ def test_a_dialled_connection_carries_bytes(uv, kind, tmp_path):
 
 def test_a_refusal_is_named(uv, nobody):
     steps = Steps(lambda steps: (yield Dial(7, nobody, steps.endpoint(Client()))))
-    run(steps.start, uvloop=uv)
+    steps.run(uv)
     [(token, error)] = steps.answers
     assert token == 7
     assert isinstance(error, Error)
@@ -86,7 +86,7 @@ def test_a_refusal_is_named(uv, nobody):
 
 def test_a_name_that_does_not_exist_has_no_route(uv):
     steps = Steps(lambda steps: (yield Dial(1, SocketAddr("nowhere.invalid", 80), steps.endpoint(Client()))))
-    run(steps.start, uvloop=uv)
+    steps.run(uv)
     [(_, error)] = steps.answers
     assert error.etype is ErrorType.CONNECT_NO_ROUTE
     assert "nowhere.invalid" in str(error)
@@ -98,7 +98,7 @@ def test_a_tweak_that_fails_is_the_answer(uv, nobody):
 
     options = DialOptions(tweak=tweak)
     steps = Steps(lambda steps: (yield Dial(1, nobody, steps.endpoint(Client()), options)))
-    run(steps.start, uvloop=uv)
+    steps.run(uv)
     [(_, error)] = steps.answers
     assert error.etype is ErrorType.INTERNAL_ERROR
     assert isinstance(error.cause, ZeroDivisionError)
@@ -115,7 +115,7 @@ def test_a_dial_is_given_up(uv, silence):
         yield CancelDial(2)  # and so is one that never was
 
     steps = Steps(story)
-    run(steps.start, uvloop=uv)
+    steps.run(uv)
     assert steps.answers == []
     assert wire.seen == []
 
@@ -143,7 +143,7 @@ def test_a_dial_that_is_given_up_at_any_time_leaves_nothing(uv, wait):
                     yield CancelDial(token)
 
         steps = Steps(story)
-        run(steps.start, uvloop=uv)
+        steps.run(uv)
         for token, wire in enumerate(wires):
             dialled = token in {token for token, _ in steps.answers}
             assert wire.names() == (["lost"] if dialled else [])

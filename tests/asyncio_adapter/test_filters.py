@@ -18,7 +18,7 @@ from tests.asyncio_adapter.machines import WAIT, Steps
 def told(story, uv) -> list:
     """The answers of a story of filters."""
     steps = Steps(story)
-    run(steps.start, uvloop=uv)
+    steps.run(uv)
     return [answer for _, answer in steps.answers]
 
 

@@ -203,14 +203,14 @@ class ConnectorModel(RuleBasedStateMachine):
         if not hasattr(self, "net"):
             return
         net, connector = self.net, self.net.connector
-        for asker in self.in_state("leased"):
-            asker.release(net.now, reuse=True)
-        net.settle()
-        rounds = 0
-        while self.in_state("asking"):  # nothing is answered any more: each is told so in time
-            rounds += 1
-            assert rounds < 200
-            net.advance(1.0)
+        for _ in range(200):
+            for asker in self.in_state("leased"):
+                asker.release(net.now, reuse=True)
+            net.settle()
+            if not self.in_state("asking"):
+                break
+            net.advance(1.0)  # no dial is answered any more: each is told so in time
+        assert not self.in_state("asking")
         net.advance(10.0)
         assert not net.lane.endpoints
         assert connector.idle == connector.dialling == connector.waiting == 0

@@ -69,7 +69,9 @@ def test_a_storm_makes_one_line_a_second_that_counts_the_rest():
     for step in range(101):
         now = step / 10
         policy.handle_timeout(now)
-        lines += [(now, line.text) for name in ("EMFILE", "ECONNABORTED") if (line := policy.failed(name, now)) is not None]
+        lines += [
+            (now, line.text) for name in ("EMFILE", "ECONNABORTED") if (line := policy.failed(name, now)) is not None
+        ]
     assert len(lines) == 11
     assert "more failures" not in lines[0][1]
     assert "19 more failures" in lines[1][1]
@@ -177,7 +179,9 @@ class PolicyModel(RuleBasedStateMachine):
         self.now = self.policy.deadline
         self.policy.handle_timeout(self.now)
         # Nothing that time can cure is left.
-        assert self.policy.accepting is (not self.stopped and self.open < (math.inf if self.most is None else self.most))
+        assert self.policy.accepting is (
+            not self.stopped and self.open < (math.inf if self.most is None else self.most)
+        )
 
     @rule()
     def stop(self):

@@ -51,7 +51,8 @@ def test_permissions_belong_to_unix_sockets():
 
 
 @pytest.mark.parametrize(
-    "option", [{"dscp": 256}, {"dscp": -1}, {"backlog": 0}, {"tcp_snd_buf": 0}, {"tcp_recv_buf": -1}, {"tcp_fastopen": -1}]
+    "option",
+    [{"dscp": 256}, {"dscp": -1}, {"backlog": 0}, {"tcp_snd_buf": 0}, {"tcp_recv_buf": -1}, {"tcp_fastopen": -1}],
 )
 def test_options_refuse_what_a_socket_cannot_take(option):
     with pytest.raises(ValueError, match=next(iter(option))):

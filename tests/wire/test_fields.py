@@ -49,6 +49,11 @@ class AgainstPairs(RuleBasedStateMachine):
         assert self.fields.remove(name) == (had[0] if had else None)
         self.lines = [line for line in self.lines if line[0].lower() != name.lower()]
 
+    @rule(dropped=st.frozensets(st.sampled_from([b"host", b"x-a", b"via", b"te"])))
+    def remove_all(self, dropped):
+        self.fields.remove_all(dropped)
+        self.lines = [line for line in self.lines if line[0].lower() not in dropped]
+
     @rule(name=names, bad=st.sampled_from([b"a\r\nb", b" a", b"a\x00"]))
     def refused(self, name, bad):
         with pytest.raises(Error):
@@ -75,6 +80,10 @@ class AgainstPairs(RuleBasedStateMachine):
         assert self.fields.get_all(name) == had
         assert (name in self.fields) == bool(had)
         self.fields.get_all(name).append(b"a list of the caller's own")
+
+    @rule(asked=st.frozensets(st.sampled_from([b"host", b"x-a", b"via", b"te"])))
+    def any_of(self, asked):
+        assert self.fields.has_any(asked) == any(name.lower() in asked for name, _ in self.lines)
 
     @rule(name=names)
     def members(self, name):

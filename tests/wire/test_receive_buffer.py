@@ -37,6 +37,15 @@ class AgainstBytes(RuleBasedStateMachine):
 
         assert self.buffer.find(self.mark) == (at + len(self.mark) if at >= 0 else -1)
 
+    @rule(limit=st.integers(0, 8) | st.just(LONG + 1) | st.just(10**9))
+    def upto(self, limit):
+        at = self.held.find(self.mark)
+        end = at + len(self.mark)
+        piece = self.buffer.upto(self.mark, limit)
+
+        assert type(piece) is bytes
+        assert piece == (self.held[:end] if at >= 0 and end <= limit else b"")
+
     @rule(size=st.integers(0, 8) | st.just(LONG + 1) | st.just(10**9))
     def peek(self, size):
         assert self.buffer.peek(size) == self.held[:size]
@@ -77,7 +86,7 @@ class AgainstBytes(RuleBasedStateMachine):
 
     @invariant()
     def as_long(self):
-        assert len(self.buffer) == len(self.held)
+        assert len(self.buffer) == self.buffer.size == len(self.held)
         assert bool(self.buffer) == bool(self.held)
 
 
@@ -90,6 +99,7 @@ def test_one_read_passes_through_without_a_copy():
     buffer.append(data)
 
     assert buffer.peek(len(data)) is data
+    assert buffer.upto(b"k", 5) == b"chunk"
     assert buffer.take_all() is data
 
     buffer.append(data)

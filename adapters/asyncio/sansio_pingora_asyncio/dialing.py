@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any
 
@@ -31,11 +31,11 @@ __all__ = ["Dialling"]
 class Dialling:
     """Connects the endpoint of *command* in a task of its own.
 
-    *adopt* makes a transport from a connected socket; *done* takes the outcome, within the lane: what
-    :class:`~sansio_pingora.machine.Dial` promises as its answer.
+    *make* lets the loop make a transport from a connected socket; *done* takes the outcome, an answer to the
+    command, in the loop.
     """
 
-    __slots__ = ("_adopt", "_command", "_current", "_done", "_info", "cancelled", "task")
+    __slots__ = ("_command", "_current", "_done", "_info", "_make", "cancelled", "task")
 
     _info: TransportInfo
 
@@ -43,12 +43,12 @@ class Dialling:
         self,
         loop: asyncio.AbstractEventLoop,
         command: Dial,
-        adopt: Callable[[socket.socket, Callable[[Transport, float], None]], None],
+        make: Callable[[socket.socket, Callable[[Transport, float], None]], Awaitable[None]],
         done: Callable[[Any, float], None],
     ) -> None:
         self._command = command
         self._current = command.address
-        self._adopt = adopt
+        self._make = make
         self._done = done
         self.cancelled = False
         self.task = loop.create_task(self._run())
@@ -60,13 +60,11 @@ class Dialling:
 
     async def _run(self) -> None:
         try:
-            sock = await self._connect()
+            await self._make(await self._connect(), self._made)
         except OSError as exc:
             self._done(connect_error(exc, self._current), monotonic())
         except Exception as exc:  # of the user's own tweak, for one
             self._done(call_error(exc), monotonic())
-        else:
-            self._adopt(sock, self._made)
 
     async def _connect(self) -> socket.socket:
         """Pingora tries the first address alone; here ``localhost`` may be either of its two."""

@@ -110,8 +110,15 @@ class AsyncioLane(LaneRunner):
 
     def _accept(self, listener: Listener) -> None:
         for sock, info in listener.accept(self.policy, monotonic()):
-            self._adopt(sock, partial(self._admit, info), self._accepted_gone)
+            transport = self._new_transport(sock, partial(self._admit, info), self._accepted_gone)
+            self._keep(self.loop.create_task(self._take(sock, transport)))
         self.listen()
+
+    async def _take(self, sock: socket.socket, transport: Transport) -> None:
+        try:
+            await self._make(sock, transport)
+        except Exception:
+            _LOG.exception("the event loop failed over a new connection, which is closed")
 
     def _admit(self, info: TransportInfo, transport: Transport, now: float) -> None:
         if self.acceptor is None:
@@ -129,32 +136,33 @@ class AsyncioLane(LaneRunner):
         if self._draining:  # it came in just before, and the loop was still making its transport
             endpoint.connection.drain(now)
 
-    def _accepted_gone(self, transport: Transport, now: float) -> None:
-        self._transports.discard(transport)
+    def _accepted_gone(self, now: float) -> None:
         self.policy.closed(now)
         if not self._watching:
             self.listen()
 
     # ── transports ───────────────────────────────────────────────────────────────────
 
-    def _adopt(
-        self,
-        sock: socket.socket,
-        made: Callable[[Transport, float], None],
-        gone: Callable[[Transport, float], None],
-    ) -> None:
+    def _new_transport(
+        self, sock: socket.socket, made: Callable[[Transport, float], None], closed: Callable[[float], None] | None
+    ) -> Transport:
+        def gone(now: float) -> None:
+            self._transports.discard(transport)
+            if closed is not None:
+                closed(now)
+
         transport = Transport(sock, self, made, gone)
         self._transports.add(transport)
-        # The one public way from a socket to a transport that both loops have; a task per connection is what it costs.
-        self._keep(self.loop.create_task(self._make(sock, transport, gone)))
+        return transport
 
-    async def _make(self, sock: socket.socket, transport: Transport, gone: Callable[[Transport, float], None]) -> None:
+    async def _make(self, sock: socket.socket, transport: Transport) -> None:
+        """Let the loop make its transport: the one public way from a socket to it that both loops have."""
         try:
             await self.loop.connect_accepted_socket(lambda: transport, sock)
         except Exception:
-            _LOG.exception("the event loop failed over a new connection, which is closed")
             sock.close()
-            gone(transport, monotonic())
+            transport.gone(monotonic())
+            raise
 
     # ── dialling ─────────────────────────────────────────────────────────────────────
 
@@ -162,15 +170,15 @@ class AsyncioLane(LaneRunner):
         """Connect, in a task; a name's addresses are tried one after the other."""
         key = id(owner), command.token
 
-        def adopt(sock: socket.socket, made: Callable[[Transport, float], None]) -> None:
-            self._adopt(sock, made, self._dialled_gone)
+        async def make(sock: socket.socket, made: Callable[[Transport, float], None]) -> None:
+            await self._make(sock, self._new_transport(sock, made, None))
 
         def done(outcome: Any, now: float) -> None:
             self._dials.pop(key, None)
             self.answer(owner, command.token, outcome, now)
             self.settle(now)
 
-        dialling = Dialling(self.loop, command, adopt, done)
+        dialling = Dialling(self.loop, command, make, done)
         self._dials[key] = dialling
         self._keep(dialling.task)
 
@@ -178,9 +186,6 @@ class AsyncioLane(LaneRunner):
         """Forget the dial and close its socket, if it has come so far."""
         if dialling := self._dials.pop((id(owner), token), None):
             dialling.cancel()
-
-    def _dialled_gone(self, transport: Transport, now: float) -> None:
-        self._transports.discard(transport)
 
     # ── filters ──────────────────────────────────────────────────────────────────────
 

@@ -49,7 +49,6 @@ class Transport(asyncio.Protocol):
         "_closing",
         "_endpoint",
         "_eof",
-        "_gone",
         "_made",
         "_paused",
         "_reading",
@@ -57,6 +56,7 @@ class Transport(asyncio.Protocol):
         "_shut",
         "_sock",
         "_writes",
+        "gone",
     )
 
     _base: asyncio.Transport
@@ -67,12 +67,12 @@ class Transport(asyncio.Protocol):
         sock: socket.socket,
         settler: Settler,
         made: Callable[[Transport, float], None],
-        gone: Callable[[Transport, float], None],
+        gone: Callable[[float], None],
     ) -> None:
         self._sock = sock  # for options and questions only: the loop reads and writes it
         self._settler = settler
         self._made = made
-        self._gone = gone
+        self.gone = gone
         self._bound = False
         self._paused = False
         self._reading = True
@@ -154,7 +154,7 @@ class Transport(asyncio.Protocol):
         except Exception as bug:
             contain(self._endpoint, bug, now)
         finally:
-            self._gone(self, now)
+            self.gone(now)
             self._settler.settle(now)
 
     # ── what the lane runner calls ───────────────────────────────────────────────────

@@ -34,6 +34,7 @@ class HubLane(SocketLane):
         self._grace_period = grace_period
         self._until_idle = until_idle
         self._heard = Stop.NO
+        self._greenlets: set[gevent.Greenlet[..., Any]] = set()
         self._filters: dict[int, set[gevent.Greenlet[..., Any]]] = {}
         self._over = Event()
         self._closed = False
@@ -64,6 +65,8 @@ class HubLane(SocketLane):
         running = self._filters.setdefault(id(owner), set())
 
         def done(value: Any, exc: Exception | None, now: float) -> None:
+            if greenlet not in running:
+                return  # stopped
             running.discard(greenlet)
             if not running and self._filters.get(id(owner)) is running:
                 del self._filters[id(owner)]
@@ -74,14 +77,20 @@ class HubLane(SocketLane):
 
     def stop_filters(self, owner: Coordinator) -> None:
         """Kill the greenlets of *owner*."""
-        for greenlet in self._filters.pop(id(owner), ()):
-            greenlet.kill(block=False)
+        running = self._filters.pop(id(owner), None)
+        if running is not None:
+            greenlets = list(running)
+            running.clear()
+            for greenlet in greenlets:
+                greenlet.kill(block=False)
 
     def close(self) -> None:
         """Abort what is left, and give everything back. The last call."""
         self._closed = True
         self.abort(monotonic())
         super().close()
+        for greenlet in list(self._greenlets):
+            greenlet.kill(block=False)
         self._disarm()
         self._bell.stop()
         self._bell.close()
@@ -148,15 +157,19 @@ class HubLane(SocketLane):
 
         def finished(greenlet: gevent.Greenlet[..., Any]) -> None:
             self.calls -= 1
+            self._greenlets.discard(greenlet)
             if self._closed:
                 return
             now = monotonic()
-            if isinstance(greenlet.value, tuple):  # and not GreenletExit
+            if isinstance(greenlet.value, tuple):
                 value, exc = greenlet.value
-                done(value, exc, now)
-                self.settle(now)
+            else:  # GreenletExit: by us, or by somebody else
+                value, exc = None, RuntimeError("the greenlet was killed")
+            done(value, exc, now)
+            self.settle(now)
             self._after(now)
 
         greenlet = gevent.spawn(attempt)
+        self._greenlets.add(greenlet)
         greenlet.rawlink(finished)  # called in the hub
         return greenlet

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import gevent
 from gevent import monkey
+from gevent._hub_local import get_hub_if_exists  # gevent has no public way to ask without making one
 
 from sansio_pingora.listeners import AcceptPolicy, ConnectionFilter, ServerAddress
 from sansio_pingora.machine import Application, Connection, Lane, Receiver
@@ -45,21 +46,22 @@ def serve(
     control = Control() if control is None else control
     with _finishing(control):
         application.check(NAME, can_await=CAN_AWAIT)
-        listening = ListeningSet.bind(addresses, control, connection_filter=connection_filter, sleep=gevent.sleep)
         limits = application.limits
         policy = AcceptPolicy(max_connections=limits.max_connections, accept_rate=limits.accept_rate)
-        try:
-            lane = HubLane(control, grace_period, policy)
+        # Before it is ready: a signal that comes right then must not find the old handlers.
+        with _hub_signals(control) if signals else contextlib.nullcontext():
+            listening = ListeningSet.bind(addresses, control, connection_filter=connection_filter, sleep=gevent.sleep)
             try:
-                with _hub_signals(control) if signals else contextlib.nullcontext():
+                lane = HubLane(control, grace_period, policy)
+                try:
                     now = time.monotonic()
                     lane.open(application.open(lane.lane, now, time.time()), listening)
                     lane.settle(now)
                     lane.drive()
+                finally:
+                    lane.close()
             finally:
-                lane.close()
-        finally:
-            listening.close()
+                listening.close()
 
 
 def run(start: Callable[[Lane, float], None], *, control: Control | None = None) -> None:
@@ -98,10 +100,15 @@ def connect(
 
 @contextlib.contextmanager
 def _finishing(control: Control) -> Iterator[None]:
+    """Around everything that a runtime does."""
+    hub_was_there = get_hub_if_exists() is not None
     try:
         _refuse_half_patched()
         yield
     finally:
+        if not hub_was_there and threading.current_thread() is not threading.main_thread():
+            # A hub that came with us in this thread goes with us: gevent does not end it with the thread.
+            gevent.get_hub().destroy()
         control.finish()
 
 

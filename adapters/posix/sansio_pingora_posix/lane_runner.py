@@ -171,10 +171,13 @@ class LaneRunner(ABC):
         self._grace_end = now + grace_period
         self.policy.stop()
         self.listen()
-        if self.acceptor is not None:
-            self.acceptor.drain(now)
-        else:
-            self._each_endpoint(lambda endpoint: endpoint.connection.drain(now), now)
+        try:
+            if self.acceptor is not None:
+                self.acceptor.drain(now)
+            else:
+                self._each_endpoint(lambda endpoint: endpoint.connection.drain(now), now)
+        except Exception:
+            _LOG.exception("the application failed to drain; its connections have until the end of the grace period")
         self.settle(now)
 
     def abort(self, now: float) -> None:

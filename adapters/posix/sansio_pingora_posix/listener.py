@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import socket
+import threading
 
 from sansio_pingora.listeners import AcceptPolicy, ConnectionFilter, ServerAddress
 from sansio_pingora.transport import SocketAddr, TransportInfo
@@ -27,7 +28,7 @@ class Listener:
     waiting client is closed at once instead of hanging in the backlog.
     """
 
-    __slots__ = ("_filter", "_options", "_spare", "address", "sock")
+    __slots__ = ("_filter", "_options", "_spare", "_turning_away", "address", "sock")
 
     def __init__(
         self, sock: socket.socket, address: ServerAddress, connection_filter: ConnectionFilter | None = None
@@ -37,6 +38,7 @@ class Listener:
         self._options = address.options
         self._filter = connection_filter
         self._spare: int | None = _spare_descriptor()
+        self._turning_away = threading.Lock()  # lanes share a listener
 
     def __str__(self) -> str:
         """The address that it is bound to, with the real port."""
@@ -99,11 +101,12 @@ class Listener:
 
     def _turn_away(self) -> None:
         """Close one waiting client with the help of the spare descriptor, and take the spare back."""
-        if self._spare is not None:
-            os.close(self._spare)
-            with contextlib.suppress(OSError):  # nobody waits any more, or another thread was faster
-                self.sock.accept()[0].close()
-        self._spare = _spare_descriptor()
+        with self._turning_away:
+            if self._spare is not None:
+                os.close(self._spare)
+                with contextlib.suppress(OSError):  # nobody waits any more, or another thread was faster
+                    self.sock.accept()[0].close()
+            self._spare = _spare_descriptor()
 
     def _report(self, policy: AcceptPolicy, name: str, now: float) -> None:
         line = policy.failed(name, now)

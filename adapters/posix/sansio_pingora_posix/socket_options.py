@@ -53,7 +53,7 @@ def unsent_bytes(sock: socket.socket) -> int:
     try:
         # SIOCOUTQ has TIOCOUTQ's number on Linux, and counts what is not acknowledged.
         (unsent,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0"))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: it is closed by now
         return 0
     return int(unsent)
 

@@ -49,12 +49,13 @@ def serve(
     with _finishing(control):
         _refuse_patched()
         application.check(NAME, can_await=CAN_AWAIT)
-        listening = ListeningSet.bind(addresses, control, connection_filter=connection_filter, lanes=threads)
-        try:
-            with install_signals(control) if signals else contextlib.nullcontext():
+        # Before it is ready: a signal that comes right then must not find the old handlers.
+        with install_signals(control) if signals else contextlib.nullcontext():
+            listening = ListeningSet.bind(addresses, control, connection_filter=connection_filter, lanes=threads)
+            try:
                 _serve_lanes(application, listening, control, grace_period, threads)
-        finally:
-            listening.close()
+            finally:
+                listening.close()
 
 
 def run(start: Callable[[Lane, float], None], *, control: Control | None = None) -> None:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import anyio
-import anyio.to_thread
 
+from sansio_pingora.errors import LocalProtocolError
 from sansio_pingora.listeners import AcceptPolicy, ConnectionFilter, ServerAddress
 from sansio_pingora.machine import Application, Connection, Lane, Receiver
 from sansio_pingora.transport import DialOptions, SocketAddr
 from sansio_pingora_asyncio.lane import AsyncioLane
-from sansio_pingora_posix import ClientCall, Control, Listener, Stop, bind, install_signals
+from sansio_pingora_posix import ClientCall, Control, ListeningSet, Stop, install_signals
 
 __all__ = ["CAN_AWAIT", "NAME", "connect", "run", "run_async", "serve", "serve_async"]
 
 NAME = "asyncio"
 """What users type to choose this runtime."""
 CAN_AWAIT = True
-"""Whether ``async def`` callbacks can run here."""
+"""Whether callbacks may be ``async def``."""
 
 Start = Callable[[Lane, float], object]
 """Puts the first machines on a lane, at a time in monotonic seconds."""
@@ -47,17 +48,9 @@ def serve(
     :raises TypeError: the application does not fit this runtime.
     """
     control = Control() if control is None else control
-    with ExitStack() as stack:
-        if signals:
-            stack.enter_context(install_signals(control))
-        main = serve_async(
-            application,
-            addresses,
-            control=control,
-            grace_period=grace_period,
-            connection_filter=connection_filter,
-        )
-        _run(main, uvloop)
+    with install_signals(control) if signals else nullcontext():
+        main = partial(serve_async, application, addresses, control=control, grace_period=grace_period)
+        _run(partial(main, connection_filter=connection_filter), uvloop)
 
 
 async def serve_async(
@@ -78,39 +71,38 @@ async def serve_async(
         application.check(NAME, can_await=CAN_AWAIT)
         limits = application.limits
         policy = AcceptPolicy(max_connections=limits.max_connections, accept_rate=limits.accept_rate)
-        async with AsyncExitStack() as stack:
-            listeners = await _bind_all(addresses, connection_filter, stack)
-            lane = await stack.enter_async_context(_open_lane(control, grace_period, policy))
-            lane.acceptor = application.open(lane.lane, time.monotonic(), time.time())
-            for listener in listeners:
-                lane.add_listener(listener)
-            control.addresses = [str(listener) for listener in listeners]
-            control.ready.set()
-            await lane.ended.wait()
+        listening = await _bind(partial(ListeningSet.bind, addresses, control, connection_filter=connection_filter))
+        try:
+            async with _open_lane(control, grace_period, policy, listening) as lane:
+                now = time.monotonic()
+                lane.acceptor = application.open(lane.lane, now, time.time())
+                lane.settle(now)
+                for listener in listening.listeners:
+                    lane.add_listener(listener)
+                await lane.ended.wait()
+        finally:
+            listening.close()
     finally:
         control.finish()
 
 
-def run(
-    start: Start, *, control: Control | None = None, grace_period: float = 30.0, uvloop: bool | None = None
-) -> None:
-    """Drive what *start* puts on a lane in an event loop of its own, until nothing can happen any more.
+def run(start: Start, *, control: Control | None = None, uvloop: bool | None = None) -> None:
+    """Drive a lane without listeners in an event loop of its own: *start* gives it its first members.
 
-    A stopped *control* drains the connections first.
+    Returns when nothing is left that could happen, or *control* is told to stop.
     """
-    _run(run_async(start, control=control, grace_period=grace_period), uvloop)
+    _run(partial(run_async, start, control=control), uvloop)
 
 
-async def run_async(start: Start, *, control: Control | None = None, grace_period: float = 30.0) -> None:
+async def run_async(start: Start, *, control: Control | None = None) -> None:
     """:func:`run` in the running loop, which may do other work. Cancelling it aborts all."""
     control = Control() if control is None else control
     try:
-        async with _open_lane(control, grace_period) as lane:
+        async with _open_lane(control, 0.0) as lane:
             now = time.monotonic()
             start(lane.lane, now)
             lane.settle(now)
             lane.end_when_idle()
-            control.ready.set()
             await lane.ended.wait()
     finally:
         control.finish()
@@ -122,10 +114,10 @@ def connect(
     receiver: Receiver,
     *,
     timeout: float = 10.0,
-    options: DialOptions | None = None,
+    options: DialOptions = DialOptions(),
     uvloop: bool | None = None,
 ) -> None:
-    """Connect *connection* to *address* and drive it until it has closed; *receiver* gets its events.
+    """Drive one client connection to *address* until it closes.
 
     :raises Error: it cannot be connected within *timeout* seconds.
     """
@@ -134,30 +126,38 @@ def connect(
     call.raise_for_error()
 
 
-def _run(main: Coroutine[Any, Any, None], uvloop: bool | None) -> None:
+def _run(main: Callable[[], Coroutine[Any, Any, None]], uvloop: bool | None) -> None:
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise LocalProtocolError("this call blocks, and a loop runs in this thread: await serve_async() or run_async()")
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if uvloop or (uvloop is None and find_spec("uvloop") is not None):
         from uvloop import new_event_loop as loop_factory  # an extra
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(main)
+        runner.run(main())
 
 
-async def _bind_all(
-    addresses: Sequence[ServerAddress], connection_filter: ConnectionFilter | None, stack: AsyncExitStack
-) -> list[Listener]:
-    listeners: list[Listener] = []
-    for address in addresses:
-        # In a thread: names are resolved, and an address in use is waited for.
-        sock = await anyio.to_thread.run_sync(bind, address)
-        listener = Listener(sock, address, connection_filter)
-        stack.callback(listener.close)
-        listeners.append(listener)
-    return listeners
+async def _bind(bind: Callable[[], ListeningSet]) -> ListeningSet:
+    """In a thread: names are resolved, and an address in use is waited for."""
+    binding = asyncio.get_running_loop().run_in_executor(None, bind)
+    try:
+        return await asyncio.shield(binding)
+    except asyncio.CancelledError:
+        binding.add_done_callback(_unbind)
+        raise
+
+
+def _unbind(binding: asyncio.Future[ListeningSet]) -> None:
+    if binding.exception() is None:
+        binding.result().close()
 
 
 @asynccontextmanager
 async def _open_lane(
-    control: Control, grace_period: float, policy: AcceptPolicy | None = None
+    control: Control,
+    grace_period: float,
+    policy: AcceptPolicy | None = None,
+    listening: ListeningSet | None = None,
 ) -> AsyncIterator[AsyncioLane]:
     """A lane that obeys *control*, and of which nothing is left at the end."""
     lane = AsyncioLane(policy)
@@ -167,6 +167,8 @@ async def _open_lane(
             lane.abort(time.monotonic())
         else:
             lane.drain(grace_period, time.monotonic())
+        if listening is not None:
+            listening.close()  # at once: clients had better be refused than wait in a backlog that nobody empties
 
     def wake() -> None:
         with suppress(RuntimeError):  # the loop is closed: the server has ended meanwhile

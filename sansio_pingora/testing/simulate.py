@@ -1,0 +1,118 @@
+"""The simulator as a command: ``python -m sansio_pingora.testing.simulate --seeds 0:10000 --processes 2``.
+
+Prints the rate and every fault that fired, and fails when an oracle was broken. This is
+the one module here that looks at a clock, to tell how quick the others are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+from sansio_pingora.testing.scenario import Report, build_world, run_seed
+from sansio_pingora.testing.world import OracleBroken, format_line
+
+__all__ = ["main"]
+
+_BATCH = 100
+
+Failures = list[tuple[int, str]]
+
+
+def _run_batch(seeds: range) -> tuple[Report, Failures]:
+    total = Report()
+    failures: Failures = []
+    for seed in seeds:
+        try:
+            total.add(run_seed(seed))
+        except OracleBroken as broken:
+            failures.append((seed, str(broken)))
+    return total, failures
+
+
+def _batches(seeds: range, processes: int) -> Iterator[tuple[Report, Failures]]:
+    pieces = [seeds[at : at + _BATCH] for at in range(0, len(seeds), _BATCH)]
+    if processes == 1:
+        yield from map(_run_batch, pieces)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(_run_batch, pieces)
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition(":")
+    return range(int(first), int(last)) if last else range(int(first))
+
+
+def _say(text: str = "") -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _run_many(seeds: range, processes: int, show: int) -> int:
+    began = time.perf_counter()
+    total = Report()
+    failures: Failures = []
+    for report, broken in _batches(seeds, processes):
+        total.add(report)
+        for seed, text in broken:
+            if len(failures) < show:
+                _say(f"seed {seed}: {text}\n")
+            failures.append((seed, text))
+    taken = time.perf_counter() - began
+    _say(f"{len(seeds)} seeds, {len(failures)} broken: {' '.join(str(seed) for seed, _ in failures[:50])}")
+    _say(
+        f"{len(seeds) / taken:.0f} seeds/s, {total.steps / taken:.0f} steps/s; {total.steps} steps, "
+        f"{total.requests} requests, {total.answered} answered by an origin, {total.virtual_time / 3600:.1f} virtual hours"
+    )
+    for name, count in sorted(total.faults.items()):
+        _say(f"  {count:>8} {name}")
+    for name, count in sorted(total.timers.items()):
+        _say(f"  {count:>8} input {name}")
+    if missing := total.missing():
+        _say(f"never fired: {', '.join(missing)}")
+    return 1 if failures else 0
+
+
+def _run_one(seed: int, *, trace: bool) -> int:
+    world, _ = build_world(seed)
+    broken: OracleBroken | None = None
+    try:
+        world.settle()
+    except OracleBroken as exc:
+        broken = exc
+    if trace:
+        for line in world.trace:
+            _say(format_line(line))
+    if broken is not None:
+        _say(str(broken))
+        if broken.__cause__ is not None:
+            raise broken
+        return 1
+    _say(f"seed {seed}: {world.steps} steps, {world.now:.3f} virtual seconds, trace {world.trace_hash()}")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what the command line asks for; 0 when no oracle was broken."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sansio_pingora.testing.simulate", description="Simulate a proxy between bad peers."
+    )
+    parser.add_argument(
+        "--seeds", type=_seeds, default=range(1000), metavar="FIRST:END", help="run these seeds (default 0:1000)"
+    )
+    parser.add_argument("--processes", type=int, default=1, help="on so many cores")
+    parser.add_argument("--show", type=int, default=5, help="print so many broken seeds in full")
+    parser.add_argument("--seed", type=int, help="run this one seed")
+    parser.add_argument("--trace", action="store_true", help="print everything that happened in it")
+    options = parser.parse_args(arguments)
+    if options.seed is not None:
+        return _run_one(options.seed, trace=options.trace)
+    return _run_many(options.seeds, options.processes, options.show)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
