@@ -127,17 +127,24 @@ class LaneModel(RuleBasedStateMachine):
         self.changed.add(coordinator)
 
     @precondition(lambda self: self.members)
-    @rule(data=st.data(), first=delays | st.just(math.inf) | st.just(AT_ONCE), then=deadlines, twice=st.booleans())
-    def change(self, data, first, then, twice):
+    @rule(
+        data=st.data(),
+        first=delays | st.just(math.inf) | st.just(AT_ONCE),
+        then=deadlines,
+        times=st.integers(1, 2),
+        settled=st.booleans(),
+    )
+    def change(self, data, first, then, times, settled):
         """A machine's deadline moves, earlier or later, and it enlists itself, perhaps more than once."""
         member = data.draw(st.sampled_from(self.members))
         machine = self._machine(member)
         machine.deadline = self.now + first
         machine.next_deadlines = [self.now + delay for delay in then]
-        self.lane.enlist(member)
-        if twice:
+        for _ in range(times):
             self.lane.enlist(member)
         self.changed.add(member)
+        if settled:
+            self.settle()
 
     @precondition(lambda self: any(isinstance(member, Endpoint) for member in self.members))
     @rule(data=st.data(), first=delays | st.just(math.inf))
@@ -229,6 +236,18 @@ def test_deadlines_that_move_later_cost_nothing_until_they_come():
     assert len(lane._timers) == 1
     assert lane.due(10.0) == []  # looked at again, armed anew, nothing to do
     assert lane.deadline == 1_009.0
+
+
+def test_a_deadline_that_moved_earlier_and_its_old_place_are_due_once():
+    lane = Lane()
+    endpoint = an_endpoint(lane)
+    for deadline in (10.0, 5.0, 7.0):
+        endpoint.connection.deadline = deadline
+        lane.enlist(endpoint)
+        lane.drain(0.0)
+
+    assert lane.due(20.0) == [endpoint]
+    assert lane.due(20.0) == []
 
 
 def test_two_deadlines_at_the_same_instant_are_due_in_the_order_in_which_they_were_armed():

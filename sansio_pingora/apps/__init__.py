@@ -1,5 +1,26 @@
 """Applications: what is served over a connection."""
 
 from sansio_pingora.apps.acceptor import HttpAcceptor, HttpOptions, LaneHandler
+from sansio_pingora.apps.http_server_app import HttpApp, HttpServerApp, HttpService
+from sansio_pingora.apps.messages import Request, Response
+from sansio_pingora.apps.origin import OriginApp
+from sansio_pingora.apps.serve_http import ServeHttp
+from sansio_pingora.apps.server_app import EchoApp, RawService, ServerApp
+from sansio_pingora.apps.streams import RawStream
 
-__all__ = ["HttpAcceptor", "HttpOptions", "LaneHandler"]
+__all__ = [
+    "EchoApp",
+    "HttpAcceptor",
+    "HttpApp",
+    "HttpOptions",
+    "HttpServerApp",
+    "HttpService",
+    "LaneHandler",
+    "OriginApp",
+    "RawService",
+    "RawStream",
+    "Request",
+    "Response",
+    "ServeHttp",
+    "ServerApp",
+]

@@ -8,12 +8,12 @@ from sansio_pingora.http1.head_reader import parse_lines
 from sansio_pingora.http1.lines import LineReader
 from sansio_pingora.limits import Limits
 from sansio_pingora.wire import Fields, MessageFault, ReceiveBuffer
-from sansio_pingora.wire.grammar import CHUNK_LINE, FIELD_BLOCK
+from sansio_pingora.wire.grammar import CHUNK_LINE, FIELD_LINE
 
 __all__ = ["FORBIDDEN_TRAILERS", "ChunkedReader"]
 
 _MAX_SIZE = 2**63 - 1
-_MAX_CHUNK_LINE = 16 + 256 + 2  # size, extensions (security catalogue S10), CRLF
+_MAX_CHUNK_LINE = 16 + 256  # size and extensions, without CRLF (CVE-2023-39326)
 
 # Fields that frame, route, authenticate or describe the content: known too late in a trailer,
 # and dangerous to merge (RFC 9110 section 6.5.1).
@@ -55,7 +55,7 @@ class _At(Enum):
 class ChunkedReader:
     """Reads one chunked body from *buffer*."""
 
-    __slots__ = ("_at", "_body", "_buffer", "_left", "_limits", "_lines", "_overhead", "trailers")
+    __slots__ = ("_at", "_body", "_buffer", "_left", "_limits", "_lines", "_overhead", "_trailer_lines", "trailers")
 
     def __init__(self, buffer: ReceiveBuffer, limits: Limits) -> None:
         self._buffer = buffer
@@ -65,62 +65,70 @@ class ChunkedReader:
         self._left = 0
         self._body = 0
         self._overhead = 0
+        self._trailer_lines = 0
         self.trailers: Fields | None = None
         """The trailer fields, once the body is complete; None when there were none."""
 
     def read(self) -> tuple[bytes, bool]:
         """The payload bytes that are there, and whether the body is complete.
 
+        A fault behind payload is raised by the next call: it uses nothing up, so it is met again.
+
         :raises MessageFault: it breaks the rules.
         """
         pieces: list[bytes] = []
         buffer = self._buffer
-        while buffer.size:
-            at = self._at
-            if at is _At.DATA:
-                piece = buffer.take(self._left)
-                pieces.append(piece)
-                self._left -= len(piece)
-                self._body += len(piece)
-                if self._left == 0:
-                    self._at = _At.DATA_END
-            elif at is _At.DATA_END:
-                mark = buffer.peek(2)
-                if mark == b"\r":
+        try:
+            while buffer.size:
+                at = self._at
+                if at is _At.DATA:
+                    piece = buffer.take(self._left)
+                    pieces.append(piece)
+                    self._left -= len(piece)
+                    self._body += len(piece)
+                    if self._left == 0:
+                        self._at = _At.DATA_END
+                elif at is _At.DATA_END:
+                    mark = buffer.peek(2)
+                    if mark == b"\r":
+                        break
+                    if mark != b"\r\n":
+                        raise MessageFault(400, "chunk data is not followed by CRLF")
+                    buffer.skip(2)
+                    self._at = _At.SIZE
+                elif at is _At.SIZE:
+                    if not self._read_size():
+                        break
+                elif self._read_trailers():
+                    return _join(pieces), True
+                else:
                     break
-                if mark != b"\r\n":
-                    raise MessageFault(400, f"chunk data is followed by {mark!r} instead of CRLF")
-                buffer.skip(2)
-                self._at = _At.SIZE
-            elif at is _At.SIZE:
-                if not self._read_size():
-                    break
-            elif self._read_trailers():
-                return _join(pieces), True
-            else:
-                break
+        except MessageFault:
+            if not pieces:
+                raise
         return _join(pieces), False
 
     def _read_size(self) -> bool:
         buffer = self._buffer
-        end = buffer.find(b"\r\n")
-        if end < 0:
-            self._lines.restart()
-            # Judges what there is of it, so that a bare LF or an endless extension is refused now.
-            self._lines.next_line(_MAX_CHUNK_LINE, _MAX_CHUNK_LINE, 400)
-            return False
-        match = CHUNK_LINE.fullmatch(buffer.peek(min(end, _MAX_CHUNK_LINE + 1)))
+        raw = buffer.upto(b"\r\n", _MAX_CHUNK_LINE + 2)
+        match = CHUNK_LINE.fullmatch(raw) if raw else None
         if match is None:
-            raise MessageFault(400, f"chunk size line {buffer.peek(min(end, 80))!r} is not hex digits and extensions")
-        buffer.skip(end)
+            # Judges what there is of it, so that a bare LF or an endless extension is refused now.
+            self._lines.restart()
+            line = self._lines.next_line(_MAX_CHUNK_LINE, _MAX_CHUNK_LINE, 400)
+            if line is None:
+                return False
+            raise MessageFault(400, f"chunk size line {line[:80]!r} is not hex digits and extensions")
         size = int(match[1], 16)
         if size > _MAX_SIZE:
             raise MessageFault(400, f"chunk size {match[1]!r} exceeds 63 bits")
-        self._overhead += end + 2
-        if self._overhead > self._limits.max_chunk_overhead + self._body:
+        overhead = self._overhead + len(raw) + 2
+        if overhead > self._limits.max_chunk_overhead + self._body:
             raise MessageFault(
                 400, f"more than {self._limits.max_chunk_overhead} bytes of chunk framing beyond the body"
             )
+        buffer.skip(len(raw))
+        self._overhead = overhead
         self._left = size
         if size:
             self._at = _At.DATA
@@ -133,23 +141,23 @@ class ChunkedReader:
         limits, lines = self._limits, self._lines
         while (line := lines.next_line(limits.max_line, limits.max_trailers, 431)) is not None:
             if line:
+                self._judge_trailer(line)
                 continue
             block = self._buffer.take(lines.end)[:-2]
             if block:
-                self.trailers = self._parse_trailers(block)
+                self.trailers = Fields.received(parse_lines(block))
             return True
         return False
 
-    def _parse_trailers(self, block: bytes) -> Fields:
-        if not FIELD_BLOCK.fullmatch(block):
-            raise MessageFault(400, "a trailer line is not 'name: value'")
-        fields = Fields.received(parse_lines(block))
-        if len(fields) > self._limits.max_trailer_fields:
+    def _judge_trailer(self, line: bytes) -> None:
+        if not FIELD_LINE.fullmatch(line):
+            raise MessageFault(400, f"trailer line {line[:80]!r} is not 'name: value'")
+        name = line.partition(b":")[0]
+        if name.lower() in FORBIDDEN_TRAILERS:
+            raise MessageFault(400, f"field {name!r} is not allowed in trailers")
+        self._trailer_lines += 1
+        if self._trailer_lines > self._limits.max_trailer_fields:
             raise MessageFault(431, f"more than {self._limits.max_trailer_fields} trailer lines")
-        for name, _ in fields:
-            if name.lower() in FORBIDDEN_TRAILERS:
-                raise MessageFault(400, f"field {name!r} is not allowed in trailers")
-        return fields
 
 
 def _join(pieces: list[bytes]) -> bytes:

@@ -6,11 +6,12 @@ import math
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError, RetryType
 from sansio_pingora.http1.codec import Codec, NativeCodec
-from sansio_pingora.http1.connection import FOR_TUNNEL, Http1Connection
+from sansio_pingora.http1.connection import FOR_TUNNEL, HAS_MORE, Http1Connection
 from sansio_pingora.http1.keepalive import may_persist
 from sansio_pingora.http1.states import (
     BEGIN,
     BODY,
+    CLOSED,
     COMPLETE,
     END,
     HEAD,
@@ -24,7 +25,7 @@ from sansio_pingora.http1.states import (
     SWITCH,
 )
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import Closing, Event
+from sansio_pingora.machine import AT_ONCE, Closing, Event
 from sansio_pingora.wire import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -46,7 +47,16 @@ class Http1Client(Http1Connection):
     ``read_timeout`` and ``write_timeout``: seconds, where a peer wants others than the limits say.
     """
 
-    __slots__ = ("_informational", "_method", "_offered", "_read_timeout", "_write_timeout", "peer_version")
+    __slots__ = (
+        "_answered",
+        "_informational",
+        "_informational_size",
+        "_method",
+        "_offered",
+        "_read_timeout",
+        "_write_timeout",
+        "peer_version",
+    )
 
     source = ErrorSource.UPSTREAM
 
@@ -63,7 +73,8 @@ class Http1Client(Http1Connection):
         self._write_timeout = limits.write_timeout if write_timeout is None else write_timeout
         self._method = b""
         self._offered: list[bytes] = []  # protocols to upgrade to
-        self._informational = 0
+        self._informational = self._informational_size = 0
+        self._answered = False  # the answer is complete, though the request is not
         self.peer_version = b"1.1"
         """What the origin answered with last."""
 
@@ -85,6 +96,7 @@ class Http1Client(Http1Connection):
             return None
         self.stream += 1
         self._active = True
+        self._answered = False
         self.sending = HEAD
         return self.stream
 
@@ -103,7 +115,7 @@ class Http1Client(Http1Connection):
         except MessageFault as fault:
             raise LocalProtocolError(f"request head: {fault.reason}") from None
         extra = b""
-        if end:
+        if end or head.method == b"CONNECT":
             if framing:
                 raise LocalProtocolError("a head that ends the request declares a body")
             if head.method in _METHODS_WITH_CONTENT and b"content-length" not in fields.index:
@@ -114,7 +126,7 @@ class Http1Client(Http1Connection):
             self.keep = False
         self._method = head.method
         self._offered = fields.tokens(b"upgrade") if b"upgrade" in fields.index else []
-        self._informational = 0
+        self._informational = self._informational_size = 0
         self._put(self._codec.write_request(head, extra, framing))
         self._left_to_send = framing
         self.sending = MOVES[self.sending, HEAD_ONLY if framing == 0 else HEAD_THEN_BODY]
@@ -122,23 +134,26 @@ class Http1Client(Http1Connection):
             self._sent_message(now)
 
     def _sent_message(self, now: float) -> None:
+        self._sent = self.stream
         if self.receiving is COMPLETE:
+            self._active = False
             self._end_exchange(now)
-        elif self.receiving is RAW:
+        elif self.receiving is RAW or self.receiving is CLOSED:  # it switched before this message was complete
             self.sending = MOVES[self.sending, SWITCH]
-        else:
+        elif self.want_read:
             self._start_clock(now)  # from here on the origin owes us an answer
             self._arm()
 
     # ── receiving responses ──────────────────────────────────────────────────────────
 
     def _read_head(self, events: list[Event], now: float) -> bool:
-        if not self._active:
-            if not self._codec.buffered:
-                return False
-            error = Error(ErrorType.H1_ERROR, "an origin spoke without being asked", esource=self.source)
-            self._say_closed(error, events)
-            self.abort(now)
+        if not self._active or self.sending is HEAD:
+            if self._codec.buffered:
+                # Whatever it is, the next answer must not be read behind it (response-queue poisoning).
+                error = Error(ErrorType.H1_ERROR, "the origin spoke without being asked", esource=self.source)
+                self._fail(error, events)
+                self._say_closed(error, events)
+                self.abort(now)
             return False
         read = self._codec.read_response(self._method)
         if read is None:
@@ -149,19 +164,23 @@ class Http1Client(Http1Connection):
         head, framing = read
         status = head.status
         self.peer_version = head.version
-        if self.sending is HEAD:
-            raise MessageFault(502, "an answer before the request")
-        if head.informational:
+        if status < 200 and status != 101:
             self._informational += 1
-            if self._informational > self.limits.max_informational:
-                raise MessageFault(502, f"more than {self.limits.max_informational} informational responses")
+            self._informational_size += len(head.to_bytes())
+            if self._informational > self.limits.max_informational or self._informational_size > self.limits.max_head:
+                raise MessageFault(502, "more informational responses than max_informational and max_head allow")
             self.receiving = MOVES[self.receiving, INFORMATIONAL]
             self._start_clock(now)
             events.append((self.stream, Header(head, False)))
             return True
         if status == 101 or (self._method == b"CONNECT" and status < 300):
-            if status == 101 and not set(head.fields.tokens(b"upgrade")) & set(self._offered):
+            if status == 101 and (
+                head.version != b"1.1" or not set(head.fields.tokens(b"upgrade")) & set(self._offered)
+            ):
                 raise MessageFault(502, "101 to a protocol that was not offered")
+            # A server must not send them here and a client must ignore them (RFC 9110 section 9.3.6).
+            head.fields.remove(b"content-length")
+            head.fields.remove(b"transfer-encoding")
             events.append((self.stream, Header(head, False)))
             self._switch(events, now)
             return False
@@ -173,7 +192,7 @@ class Http1Client(Http1Connection):
         if framing == 0:
             self.receiving = MOVES[self.receiving, HEAD_ONLY]
             self._received_message(events, now)
-            return False
+            return self._codec.buffered > 0
         self.receiving = MOVES[self.receiving, HEAD_THEN_BODY]
         self._codec.start_body(framing)
         self._start_clock(now)
@@ -186,20 +205,26 @@ class Http1Client(Http1Connection):
         self.keep = False
         self._unconsumed = 0
         self._start_clock(now)
+        self._arm()
         self._raw_received(self._codec.take_rest(), events, now)
 
     def _received_message(self, events: list[Event], now: float) -> None:
-        self._active = False
         if self.sending is COMPLETE:
+            self._active = False
             self._end_exchange(now)
+        else:
+            self._answered = True
+            self.want_read = True  # to see the origin go away
 
     def _end_exchange(self, now: float) -> None:
-        if self.keep and not self._draining and not self._codec.buffered:
+        if self.keep and not self._draining:
             self._codec.next_message()
             self.receiving = MOVES[self.receiving, NEXT]
             self.sending = MOVES[self.sending, NEXT]
             self.want_read = True
             self._read_deadline = math.inf  # how long it may idle is the pool's to say
+            if self._codec.buffered:
+                self._watch(HAS_MORE, AT_ONCE)  # nobody asked for it
             self._arm()
         else:
             self._close(now)
@@ -221,7 +246,9 @@ class Http1Client(Http1Connection):
     # ── ends ─────────────────────────────────────────────────────────────────────────
 
     def _fail(self, error: Error, events: list[Event]) -> None:
-        if self._active and error.etype not in (ErrorType.READ_TIMEDOUT, ErrorType.WRITE_TIMEDOUT):
+        if self._answered:
+            self._active = False  # nothing follows the end of an answer
+        elif self._active and error.etype not in (ErrorType.READ_TIMEDOUT, ErrorType.WRITE_TIMEDOUT):
             # Nothing of an answer has come: on a connection from the pool the origin may never have seen the request.
             untouched = self.receiving is IDLE and not self._codec.buffered
             error.retry_type = RetryType.REUSED_ONLY if untouched else RetryType.NO
@@ -231,10 +258,12 @@ class Http1Client(Http1Connection):
         """See :meth:`Connection.receive_eof`."""
         events: list[Event] = []
         receiving = self.receiving
+        self._peer_ended = True
         self._codec.receive_eof()
         if receiving is RAW:
             self._raw_eof(events, now)
-            return events
+        if receiving is RAW or (receiving is CLOSED and self._active and not self.closing):
+            return events  # of a tunnel this direction alone has ended
         if receiving is BODY and self._active and self._read_framing == UNTIL_CLOSE:
             events.append((self.stream, Done()))
             self.receiving = MOVES[receiving, END]
@@ -257,6 +286,6 @@ class Http1Client(Http1Connection):
     def drain(self, now: float) -> None:
         """See :meth:`Connection.drain`."""
         self._draining = True
-        if not self._active and self.receiving is IDLE:
+        if not self._active and self.receiving is IDLE and not self.closing:
             self._close(now)
         self._touch()

@@ -11,11 +11,13 @@ import math
 from types import FunctionType
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
+from sansio_pingora.http1.chunked_reader import FORBIDDEN_TRAILERS
 from sansio_pingora.http1.codec import Codec
 from sansio_pingora.http1.states import BODY, CLOSE, CLOSED, COMPLETE, END, HEAD, IDLE, MOVES, RAW, SWITCH
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import AT_ONCE, Closing, ConnectionClosed, Endpoint, Event, Writable
 from sansio_pingora.wire import (
+    CHUNKED,
     UNTIL_CLOSE,
     Body,
     Done,
@@ -51,14 +53,17 @@ class Http1Connection:
         "_draining",
         "_left_to_send",
         "_linger_left",
+        "_max_body",
         "_mute",
         "_out",
         "_paused",
+        "_peer_ended",
         "_queued",
         "_read_deadline",
         "_read_framing",
         "_read_reason",
         "_received",
+        "_sent",
         "_taken",
         "_unconsumed",
         "_write_deadline",
@@ -112,12 +117,15 @@ class Http1Connection:
         self._active = False  # an exchange is under way that somebody above holds
         self._closed_said = False
         self._draining = False
+        self._peer_ended = False
+        self._sent = 0  # the last stream whose message this side completed
         self._out: list[bytes] = []
         self._queued = 0  # bytes in _out
-        self._taken = 0  # bytes handed to the driver since the transport was last free
+        self._taken = 0  # bytes that the driver holds, at most
         self._paused = False
         self._received = 0  # payload bytes of the message being read
-        self._unconsumed = 0
+        self._max_body: int | None = None
+        self._unconsumed = 0  # payload bytes delivered, whose credit was not returned
         self._read_framing = 0
         self._mute = False  # an answer without a body: what the application sends as one is counted and goes nowhere
         self._left_to_send = 0  # payload still due of the message being sent, or CHUNKED, or UNTIL_CLOSE
@@ -137,6 +145,8 @@ class Http1Connection:
         if receiving is CLOSED:
             self._discard(len(data), now)
         elif receiving is RAW:
+            if self._codec.buffered:  # what came before the switch goes first
+                data = self._codec.take_rest() + data
             self._raw_received(data, events, now)
         else:
             self._codec.receive(data)
@@ -178,9 +188,11 @@ class Http1Connection:
 
     def _resume_reading(self, events: list[Event], now: float) -> None:
         """Go on with bytes that were kept back until this exchange allowed for them."""
-        self.want_read = True
+        self.want_read = not self._peer_ended
         if self.receiving is RAW:
             self._raw_received(self._codec.take_rest(), events, now)
+            if self._peer_ended:
+                self._raw_eof(events, now)
         else:
             self._advance(events, now)
 
@@ -191,16 +203,17 @@ class Http1Connection:
         out = self._out
         if out:
             self._out = []
-            self._taken += self._queued
+            # Not paused: of what it was given before, the driver holds no more than its own mark.
+            self._taken = self._taken + self._queued if self._paused else self._queued
             self._queued = 0
         return out
 
     def send(self, stream_id: int, task: HttpTask, now: float) -> int:
         """See :meth:`Connection.send`."""
-        if stream_id != self.stream or not self._active:
-            raise LocalProtocolError(f"stream {stream_id} is not open; the last one was {self.stream}")
         kind = type(task)
-        if kind is Body:
+        if stream_id != self.stream or not self._active:
+            self._send_late(stream_id, task)
+        elif kind is Body:
             self._send_body(task.data, task.end, now)  # type: ignore[union-attr]  # a Body
         elif kind is Header:
             self._send_head(task.head, task.end, now)  # type: ignore[union-attr]  # a Header
@@ -216,6 +229,16 @@ class Http1Connection:
             self.starved = True
         return room
 
+    def _send_late(self, stream_id: int, task: HttpTask) -> None:
+        """A task for a stream that is not open: an end behind the end of a message is legal and says nothing new."""
+        known = 0 < stream_id <= self._sent
+        if isinstance(task, Body):
+            known = known and (not task.data or (self._mute and stream_id == self.stream))
+        elif not isinstance(task, Done | Trailer):
+            known = False
+        if not known:
+            raise LocalProtocolError(f"stream {stream_id} is not open; the last one was {self.stream}: {self!r}")
+
     def _send_head(self, head: object, end: bool, now: float) -> None:
         raise NotImplementedError
 
@@ -225,7 +248,9 @@ class Http1Connection:
 
     def _send_body(self, data: bytes, end: bool, now: float) -> None:
         if self.sending is not BODY:
-            self._refuse_send("body bytes")
+            if data or self._sent != self.stream:
+                self._refuse_send("body bytes")
+            return  # the message is complete: its end once more
         left = self._left_to_send
         if left >= 0:
             size = len(data)
@@ -250,7 +275,11 @@ class Http1Connection:
 
     def _send_end(self, task: HttpTask, now: float) -> None:
         if self.sending is not BODY:
-            self._refuse_send("the end of a body")
+            if self._sent != self.stream:
+                self._refuse_send("the end of a body")
+            return
+        if type(task) is Trailer and task.fields.has_any(FORBIDDEN_TRAILERS):
+            raise LocalProtocolError(f"trailers {task.fields!r} hold a field that belongs into a head")
         if not self._mute:
             if self._left_to_send > 0:
                 raise LocalProtocolError(
@@ -274,15 +303,15 @@ class Http1Connection:
     def _cut(self, now: float) -> None:
         """End the exchange so that the peer cannot take it for complete."""
         self._active = False
-        # A body that only the end of the connection ends would look whole after an orderly one.
-        visible = self.sending is not RAW and self._left_to_send != UNTIL_CLOSE
-        self._close(now, Closing.AFTER_FLUSH if visible else Closing.ABORT)
+        # What only the end of the connection ends would look whole after an orderly one.
+        until_close = self.sending is BODY and self._left_to_send == UNTIL_CLOSE and not self._mute
+        self._close(now, Closing.ABORT if until_close or self.sending is RAW else Closing.AFTER_FLUSH)
 
     # ── back-pressure ────────────────────────────────────────────────────────────────
 
     def write_paused(self, now: float) -> None:
         """See :meth:`Connection.write_paused`."""
-        if self._paused:
+        if self._paused or self.closing is Closing.ABORT:
             return
         self._paused = self.stalled = True
         self._write_deadline = now + self._write_allowance()
@@ -302,10 +331,11 @@ class Http1Connection:
             self.stalled = False
             self._write_deadline = math.inf
             self._arm()
-        if not self.starved:
+        room = self.limits.high_water - self._queued
+        if not self.starved or room <= 0:  # still none: what is queued is written first
             return []
         self.starved = False
-        return [(self.stream, Writable(self.limits.high_water - self._queued))] if self._active else []
+        return [(self.stream, Writable(room))] if self._active else []
 
     def _write_allowance(self) -> float:
         """Seconds until a peer that takes nothing is given up."""
@@ -316,6 +346,8 @@ class Http1Connection:
         """See :meth:`Connection.consumed`."""
         if stream_id != self.stream:
             return  # credit of an exchange that is over
+        if not 0 <= size <= self._unconsumed:
+            raise LocalProtocolError(f"{size} bytes consumed where {self._unconsumed} were delivered and not returned")
         self._unconsumed -= size
         if not self.want_read and self._unconsumed < self.limits.high_water and self.receiving in (BODY, RAW):
             self.want_read = True
@@ -354,11 +386,16 @@ class Http1Connection:
 
     def _read_body(self, events: list[Event], now: float) -> bool:
         data, end = self._codec.read_body()
-        if data:
-            self._received += len(data)
-            self._check_body_size()
+        size = len(data)
+        if size:
+            received = self._received = self._received + size
+            if self._max_body is not None and received > self._max_body:
+                allowed = data[: size - (received - self._max_body)]
+                if allowed and self._active:  # as if it had come alone
+                    events.append((self.stream, Body(allowed)))
+                raise MessageFault(413, f"a body of more than {self._max_body} bytes")
         if not self._active:  # the answer is complete and nobody listens: read on to keep the connection
-            self._linger_left -= len(data)
+            self._linger_left -= size
             if self._linger_left < 0:
                 self._linger(now)
                 return False
@@ -372,16 +409,15 @@ class Http1Connection:
                 trailers = self._codec.trailers
                 events.append((self.stream, Done() if trailers is None else Trailer(trailers)))
         if end:
+            self._unconsumed += size
             self._read_deadline = math.inf
             self.receiving = MOVES[self.receiving, END]
             self._received_message(events, now)
-            return True
+            return self._codec.buffered > 0
         if self._active:
-            self._take_credit(len(data), now)
-        return False
-
-    def _check_body_size(self) -> None:
-        """Only requests have a ceiling."""
+            self._take_credit(size, now)
+        # Behind the data of a chunk there may be a fault, which must not wait for more bytes.
+        return size > 0 and self._read_framing == CHUNKED and self._codec.buffered > 0
 
     def _received_message(self, events: list[Event], now: float) -> None:
         raise NotImplementedError
@@ -398,7 +434,7 @@ class Http1Connection:
             self._refuse_send("upgraded bytes")
         if data:
             self._put(data)
-        if self.want_read and self.receiving is RAW:
+        if self.receiving is CLOSED or (self.receiving is RAW and self.want_read):
             self._start_clock(now)  # traffic either way keeps a tunnel
         if end:
             self.sending = CLOSED
@@ -408,9 +444,13 @@ class Http1Connection:
         self._arm()
 
     def _raw_eof(self, events: list[Event], now: float) -> None:
+        if self._codec.buffered:
+            self._raw_received(self._codec.take_rest(), events, now)
         events.append((self.stream, UpgradedBody(b"", True)))
         self.receiving = CLOSED
-        self._watch(FOR_TUNNEL, now + self.limits.read_timeout)  # the other direction may go on, but not for ever
+        self.want_read = False
+        self._read_deadline = math.inf
+        self._start_clock(now)  # the other direction may go on, but not silent for ever
         if self.sending is CLOSED:
             self._end_tunnel(now)
         self._arm()
@@ -426,9 +466,8 @@ class Http1Connection:
             if half is COMPLETE or half is HEAD:
                 setattr(self, name, MOVES[half, SWITCH])
         if self.receiving is RAW:
-            self._unconsumed = 0
             self._start_clock(now)
-            if self._codec.buffered:
+            if self._codec.buffered or self._peer_ended:
                 self._watch(HAS_MORE, AT_ONCE)
         self.keep = False
 
@@ -444,7 +483,8 @@ class Http1Connection:
 
     def _start_clock(self, now: float) -> None:
         """The peer owes bytes and we read them."""
-        self._watch(FOR_TUNNEL, now + self.limits.read_timeout)
+        if self._read_deadline != AT_ONCE:  # what has arrived already goes first
+            self._watch(FOR_TUNNEL, now + self.limits.read_timeout)
 
     def _stop_clock(self, now: float) -> None:
         """We withhold credit: no clock runs over the peer."""

@@ -30,9 +30,9 @@ from sansio_pingora.wire.grammar import (
     VERSIONED_LINE,
 )
 
-__all__ = ["HeadReader", "parse_lines"]
+__all__ = ["HeadReader", "judge_routing", "parse_lines"]
 
-_ABSOLUTE = re.compile(rb"(https?)://([^/?]*+)([/?].*+)?+", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"(https?)://([^/?]*+)([/?].*+)?", re.IGNORECASE)
 # RFC 9112 section 2.2 wants at least one blank line before a request line ignored: an old
 # client's extra CRLF behind a body. More than two are nobody's habit.
 _MAX_BLANK_LINES = 2
@@ -80,7 +80,7 @@ class HeadReader:
         fields = Fields.received(items)
         if self._request:
             head = RequestHeader.received(first, second, third, fields)
-            _judge_routing(head)
+            judge_routing(head)
             return head
         status = int(second)
         return ResponseHeader.received(status, reason_phrase(status) if third is None else third, first, fields)
@@ -138,8 +138,11 @@ def _judge_request_line(line: bytes) -> None:
     raise MessageFault(400, f"request line {line[:80]!r} is not 'METHOD target HTTP/1.x'")
 
 
-def _judge_routing(head: RequestHeader) -> None:
-    """The target is in one of the four forms and Host in order (RFC 9112 section 3.2)."""
+def judge_routing(head: RequestHeader) -> None:
+    """See that Host is in order and the target in one of the four forms (RFC 9112 section 3.2); split an absolute one.
+
+    :raises MessageFault: they are not.
+    """
     host = head.fields.index.get(b"host")
     if type(host) is list or (host is None and head.version == b"1.1"):
         raise MessageFault(400, "a request needs exactly one Host")
@@ -150,6 +153,8 @@ def _judge_routing(head: RequestHeader) -> None:
         authority = Authority.parse(target)
         if authority is None or authority.port is None:
             raise MessageFault(400, f"CONNECT needs host:port, not {target[:80]!r}")
+        if host != target:
+            head.fields.insert(b"Host", target)  # the target's authority wins (RFC 9110 section 7.2)
     elif target[0] != _SLASH and not (target == b"*" and method == b"OPTIONS"):
         _split_absolute(head)
 

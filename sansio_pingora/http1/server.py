@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
 from sansio_pingora.http1.codec import Codec, NativeCodec
@@ -49,6 +50,9 @@ __all__ = ["Http1Server"]
 
 # A draining connection that waits for a request answers one that is already on its way.
 _DRAIN_PATIENCE = 5.0
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_FRAMING_OR_CONNECTION = _FRAMING | {b"connection"}
 # How long a request body may stay below min_body_rate before its mean counts.
 _RATE_GRACE = 10.0
 
@@ -64,7 +68,6 @@ class Http1Server(Http1Connection):
         "_continue_due",
         "_last",
         "_method",
-        "_peer_ended",
         "_stopped_at",
         "_upgrade",
         "_version",
@@ -98,9 +101,9 @@ class Http1Server(Http1Connection):
         self._continue_due = False  # the client waits for a 100 before it sends its body
         self._upgrade = False
         self._last = False  # the client said that it sends no more requests
-        self._peer_ended = False
+        self._max_body = limits.max_body
         self._body_began = 0.0
-        self._stopped_at = -math.inf
+        self._stopped_at = -math.inf  # when we last stopped reading a body, if we do not read it now
         self._watch(FOR_FIRST_BYTE, now + limits.first_byte_timeout)
         self._arm()
 
@@ -109,7 +112,10 @@ class Http1Server(Http1Connection):
     def _read_head(self, events: list[Event], now: float) -> bool:
         read = self._codec.read_request()
         if read is None:
-            if self.receiving is IDLE:
+            if self._peer_ended:
+                self._say_closed(None, events)
+                self._close(now)
+            elif self.receiving is IDLE:
                 if self._codec.buffered:
                     self.receiving = MOVES[self.receiving, BEGIN]
                     self._watch(FOR_HEAD, now + self.limits.head_timeout)
@@ -137,6 +143,8 @@ class Http1Server(Http1Connection):
         if self.requests_left is not None:
             self.requests_left -= 1
             self.keep = self.keep and self.requests_left > 0
+        if self._peer_ended and not self._codec.buffered:
+            self.keep = False
         self.sending = HEAD
         self._read_framing = framing
         self._received = self._unconsumed = 0
@@ -150,6 +158,7 @@ class Http1Server(Http1Connection):
         events.append((self.stream, Header(head, False)))
         self._codec.start_body(framing)
         self._body_began = now
+        self._stopped_at = -math.inf
         if not self._continue_due:
             self._start_clock(now)
         return True
@@ -157,7 +166,7 @@ class Http1Server(Http1Connection):
     def _expect_body(self, head: RequestHeader, framing: int) -> None:
         if head.method in (b"TRACE", b"CONNECT"):
             raise MessageFault(400, f"{head.method.decode('ascii')} with a body")
-        ceiling = self.limits.max_body
+        ceiling = self._max_body
         if ceiling is not None and framing > ceiling:
             raise MessageFault(413, f"a body of {framing} bytes where {ceiling} are allowed")
 
@@ -166,37 +175,41 @@ class Http1Server(Http1Connection):
             raise MessageFault(417, "an expectation other than 100-continue")
         self._continue_due = framing != 0
 
-    def _check_body_size(self) -> None:
-        ceiling = self.limits.max_body
-        if ceiling is not None and self._received > ceiling:
-            raise MessageFault(413, f"a body of more than {ceiling} bytes")
-
     def _read_body(self, events: list[Event], now: float) -> bool:
         if self._codec.buffered:
             self._continue_due = False  # it did not wait
-        elif self._continue_due:
+        elif self._continue_due and not self._peer_ended:
             return False
-        return super()._read_body(events, now)
+        more = super()._read_body(events, now)
+        if self._peer_ended and not more and self.receiving is BODY:
+            self._left_amid_body(events, now)
+        return more
 
     def _received_message(self, events: list[Event], now: float) -> None:
-        if self.sending is RAW:
+        if self.sending is RAW or self.sending is CLOSED:  # it switched before this message was complete
             self.receiving = MOVES[self.receiving, SWITCH]
-            self._start_clock(now)
+            self.want_read = self._unconsumed < self.limits.high_water
+            if self.want_read:
+                self._start_clock(now)
             self._raw_received(self._codec.take_rest(), events, now)
         elif self.sending is COMPLETE:
             self._end_exchange(now)
         else:
-            self.want_read = True  # to see the client go away
+            self.want_read = not self._peer_ended  # to see the client go away
 
     def invite_body(self, stream_id: int, now: float) -> None:
         """See :meth:`Connection.invite_body` (RFC 9110 section 10.1.1)."""
         if self._continue_due and stream_id == self.stream and self._active:
-            self._continue_due = False
             if self.sending is HEAD:
-                self._put(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self._start_clock(now)
-            self._arm()
+                self._put(_CONTINUE)
+            self._invited(now)
             self._touch()
+
+    def _invited(self, now: float) -> None:
+        self._continue_due = False
+        self._body_began = now  # until now the client waited for us
+        self._start_clock(now)
+        self._arm()
 
     def _start_clock(self, now: float) -> None:
         if self.receiving is not BODY:
@@ -213,7 +226,8 @@ class Http1Server(Http1Connection):
 
     def _stop_clock(self, now: float) -> None:
         super()._stop_clock(now)
-        self._stopped_at = now
+        if self._stopped_at < self._body_began:  # what was on its way may still come in
+            self._stopped_at = now
 
     # ── sending responses ────────────────────────────────────────────────────────────
 
@@ -230,23 +244,21 @@ class Http1Server(Http1Connection):
             self._send_tunnel_head(head, now)
             return
         framing, extra = self._frame(head, end)
-        if self._continue_due or (
-            self.receiving is BODY and self._read_framing > self.limits.linger_bytes + self._received
-        ):
-            # Whether the body still comes, nobody knows; or it is more than we would read to keep the connection.
-            self.keep = False
-        if not self.keep:
+        keep = self.keep and self._may_go_on(head, framing)
+        if not keep:
             extra += b"Connection: close\r\n"
         elif self._version == b"1.0":
             extra += b"Connection: keep-alive\r\n"
         if self._wall_offset is not None and b"date" not in head.fields.index:
             extra += b"Date: %b\r\n" % http_date(int(now + self._wall_offset))
-        if b"connection" in head.fields.index or (status == 204 and framing != UNTIL_CLOSE):
-            head = head.clone()
-            for name in (b"connection",) if status != 204 else (b"connection", b"content-length", b"transfer-encoding"):
-                head.fields.remove(name)
-        self._mute = not end and (self._method == b"HEAD" or status in (204, 304))
-        self._put(self._codec.write_response(head, extra, 0 if end or self._mute else framing))
+        if status == 204:
+            head = _without(head, _FRAMING_OR_CONNECTION)  # RFC 9110 section 8.6, RFC 9112 section 6.1
+        elif b"connection" in head.fields.index:
+            head = _without(head, (b"connection",))
+        mute = not end and (self._method == b"HEAD" or status == 204 or status == 304)
+        self._put(self._codec.write_response(head, extra, 0 if end or mute else framing))
+        self.keep = keep
+        self._mute = mute
         self._left_to_send = framing
         move = HEAD_ONLY if end or framing == 0 else HEAD_THEN_BODY
         self.sending = MOVES[self.sending, move]
@@ -264,35 +276,43 @@ class Http1Server(Http1Connection):
         extra = b""
         if framing == CHUNKED and self._version == b"1.0":
             raise LocalProtocolError("Transfer-Encoding to an HTTP/1.0 client: leave the framing to the connection")
-        if end and framing > 0 and not bodiless:
-            raise LocalProtocolError(f"a head that ends the response declares a body of {framing} bytes")
+        if end and (framing > 0 or framing == CHUNKED) and not bodiless:
+            raise LocalProtocolError("a head that ends the response declares a body")
         if framing == UNTIL_CLOSE and not bodiless:
             if end:
-                extra = b"Content-Length: 0\r\n"
+                framing, extra = 0, b"Content-Length: 0\r\n"
             elif self._version == b"1.1":
                 framing, extra = CHUNKED, b"Transfer-Encoding: chunked\r\n"
-            else:
-                self.keep = False
-        if b"connection" in fields.index and b"close" in fields.tokens(b"connection"):
-            self.keep = False
         return framing, extra
 
+    def _may_go_on(self, head: ResponseHeader, framing: int) -> bool:
+        """Another request may follow, as far as this response's head tells."""
+        if framing == UNTIL_CLOSE and self._version == b"1.0" and self._method != b"HEAD":
+            return False
+        if b"connection" in head.fields.index and b"close" in head.fields.tokens(b"connection"):
+            return False
+        if self.receiving is COMPLETE:
+            return self._method != b"CONNECT"  # what comes behind a refused CONNECT was meant for the tunnel
+        # Whether the body still comes, nobody knows; or it is more than we would read to keep the connection.
+        return not self._continue_due and self._read_framing <= self.limits.linger_bytes + self._received
+
     def _send_informational(self, head: ResponseHeader, now: float) -> None:
+        if head.fields.has_any(_FRAMING):
+            head = _without(head, _FRAMING)  # no 1xx has any (RFC 9110 section 8.6, RFC 9112 section 6.1)
         if head.status == 101:
             if not self._upgrade:
                 raise LocalProtocolError("101 to a request that offered no upgrade")
+            self.invite_body(self.stream, now)  # before the switch, as RFC 9110 section 7.8 has it
             self._put(self._codec.write_response(head, b"", 0))
             self._start_raw(now)
             self._arm()
         elif self._version == b"1.1":  # HTTP/1.0 knows no 1xx (RFC 9110 section 15.2)
             self._put(self._codec.write_response(head, b"", 0))
             if head.status == 100 and self._continue_due:
-                self._continue_due = False
-                self._start_clock(now)
-                self._arm()
+                self._invited(now)
 
     def _send_tunnel_head(self, head: ResponseHeader, now: float) -> None:
-        if b"content-length" in head.fields.index or b"transfer-encoding" in head.fields.index:
+        if head.fields.has_any(_FRAMING):
             raise LocalProtocolError(
                 "a 2xx to CONNECT has no body: take its framing fields away (RFC 9110 section 9.3.6)"
             )
@@ -302,6 +322,7 @@ class Http1Server(Http1Connection):
 
     def _sent_message(self, now: float) -> None:
         self._active = False
+        self._sent = self.stream
         if self.receiving is COMPLETE:
             self._end_exchange(now)
         elif self.keep:
@@ -313,7 +334,8 @@ class Http1Server(Http1Connection):
             self._linger(now)
 
     def _end_exchange(self, now: float) -> None:
-        if self._peer_ended or (self._last and not self._codec.buffered):
+        buffered = self._codec.buffered
+        if not buffered and (self._last or self._peer_ended):
             self._close(now)
             return
         if not self.keep:
@@ -322,8 +344,8 @@ class Http1Server(Http1Connection):
         self._codec.next_message()
         self.receiving = MOVES[self.receiving, NEXT]
         self.sending = MOVES[self.sending, NEXT]
-        self.want_read = True
-        if self._codec.buffered:
+        self.want_read = not self._peer_ended
+        if buffered:
             self._watch(HAS_MORE, AT_ONCE)
         else:
             self._watch(FOR_KEEPALIVE, now + (_DRAIN_PATIENCE if self._draining else self.limits.keepalive_timeout))
@@ -340,18 +362,31 @@ class Http1Server(Http1Connection):
         if receiving is RAW:
             self._raw_eof(events, now)
         elif receiving is COMPLETE:
-            self.keep = False
             self.want_read = False
+            if not self._codec.buffered:  # otherwise there are requests that came before the end
+                self.keep = False
             if self.abort_on_close:
                 self._fail(Error(ErrorType.CONNECTION_CLOSED, "the client left while it was to be answered"), events)
                 self._close(now)
         elif receiving is BODY and self._active:
-            self._fail(Error(ErrorType.CONNECTION_CLOSED, "the client ended amid its request body"), events)
-            self._cut(now)
-        elif not (receiving is CLOSED and self.sending in (HEAD, BODY, RAW)):
+            self._left_amid_body(events, now)
+        elif receiving is IDLE and self._codec.buffered:
+            self.want_read = False
+            self._advance(events, now)
+        elif not (receiving is CLOSED and self.sending is RAW):
             self._say_closed(None, events)
             self._close(now)
         return events
+
+    def _left_amid_body(self, events: list[Event], now: float) -> None:
+        self._fail(Error(ErrorType.CONNECTION_CLOSED, "the client ended amid its request body"), events)
+        self._cut(now)
+
+    def _linger(self, now: float) -> None:
+        if self._peer_ended:  # nothing more comes that could make the kernel reset
+            self._close(now)
+        else:
+            super()._linger(now)
 
     def _refuse(self, fault: MessageFault, events: list[Event], now: float) -> None:
         """Answer a request that breaks the rules, if it can still be answered, and close."""
@@ -406,3 +441,11 @@ class Http1Server(Http1Connection):
     def open_stream(self, now: float) -> int | None:
         """A server opens none."""
         return None
+
+
+def _without(head: ResponseHeader, names: Iterable[bytes]) -> ResponseHeader:
+    """A copy of *head* that lacks the fields *names*."""
+    head = head.clone()
+    for name in names:
+        head.fields.remove(name)
+    return head

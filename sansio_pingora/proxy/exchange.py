@@ -14,8 +14,7 @@ from sansio_pingora.connectors import Lease
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.machine import ConnectionClosed, LogLine, Writable
 from sansio_pingora.proxy.filter_table import Filter, FilterTable
-from sansio_pingora.proxy.pumps import Flow, RequestPump, ResponsePump
-from sansio_pingora.proxy.replay import ReplayBuffer
+from sansio_pingora.proxy.pumps import DONE, FLOW, IDLE, RequestPump, ResponsePump
 from sansio_pingora.proxy.verdicts import error_status, may_retry
 from sansio_pingora.session import Await, Routines, ServerSession, as_error, forwarded_request
 from sansio_pingora.upstreams import BasicPeer, HttpPeer
@@ -59,7 +58,10 @@ class ProxyExchange(Routines):
         self.lease: Lease | None = None
         self.phase = "new_ctx"
         """The phase that the spine is in, for people."""
-        self.request_pump = RequestPump(self, ReplayBuffer(handler.limits.replay_buffer))
+        self.request_pump: RequestPump | None = None
+        """Made when the request has a body, or became a tunnel."""
+        if not session.is_body_empty():
+            self.request_pump = RequestPump(self, handler.limits.replay_buffer)
         self.response_pump = ResponsePump(self)
         self._attempts = 0
         self._duplex = 0
@@ -80,6 +82,7 @@ class ProxyExchange(Routines):
         self.now = self.session.now = now
         self.session.received(task)
         if type(task) is not Failed:
+            assert self.request_pump is not None  # only a body or a tunnel makes tasks
             self.request_pump.receive(task)
         elif self._waiting_duplex:
             self.end_duplex(task.error)
@@ -104,7 +107,8 @@ class ProxyExchange(Routines):
         if kind is Failed:
             self.end_duplex(value.error.into_up())
         elif kind is Writable:
-            self.request_pump.writable()
+            if self.request_pump is not None:
+                self.request_pump.writable()
         elif kind is not ConnectionClosed:
             self.response_pump.receive(value)
 
@@ -129,12 +133,26 @@ class ProxyExchange(Routines):
             self._outcome = (error,)
             if self._waiting_duplex:
                 self._waiting_duplex = False
-                self.resume(self._duplex, None, self.now)
+                Routines.resume(self, self._duplex, None, self.now)
 
-    def check_complete(self) -> None:
-        """The response is complete, and of a tunnel both directions."""
-        session = self.session
-        if session.response_done and (not session.upgraded or self.request_pump.state is Flow.DONE):
+    def response_begun(self) -> None:
+        """A final head has gone to the client: no other attempt can follow, but perhaps a tunnel."""
+        pump = self.request_pump
+        if pump is not None:
+            pump.replay.release()
+        if self.session.upgraded and (pump is None or pump.state is IDLE) and self.lease is not None:
+            if pump is None:
+                pump = self.request_pump = RequestPump(self, 0)
+            pump.attach(self.lease)
+
+    def response_complete(self) -> None:
+        """The response has ended, and with it the duplex, unless a tunnel's other direction goes on."""
+        if not self.session.upgraded or self.request_pump is None or self.request_pump.state is DONE:
+            self.end_duplex(None)
+
+    def request_complete(self) -> None:
+        """The request has ended."""
+        if self.session.response_done:
             self.end_duplex(None)
 
     def run_filter(self, found: Filter, *args: Any) -> _Story:
@@ -205,7 +223,7 @@ class ProxyExchange(Routines):
                 attempts_left=limits.max_retries - self._attempts,
                 reached_origin=self._reached_origin,
                 response_begun=session.response_written is not None,
-                replay_complete=self.request_pump.replay.complete,
+                replay_complete=self.request_pump is None or self.request_pump.replay.complete,
             ):
                 return error
             if not budget.spend(self.now):
@@ -243,8 +261,9 @@ class ProxyExchange(Routines):
             error = as_error(exc, f"in {self.phase}")
         finally:
             self.lease = None
-            self.request_pump.detach()
-            connector.release(lease, self.now, reuse=lease.connection.reusable)
+            if self.request_pump is not None:
+                self.request_pump.detach()
+            connector.release(lease, self.now, reuse=True)  # if its state allows
         if error is None or session.closed is not None:
             return error
         return filters.app.error_while_proxy(peer, session, error, ctx, lease.reused).decide_reuse(lease.reused)
@@ -271,11 +290,11 @@ class ProxyExchange(Routines):
         if self._outcome is None:  # the origin may have left while a filter waited
             lease.connection.send(lease.stream_id, Header(request, session.is_body_empty()), self.now)
             self._reached_origin = True
-            self.response_pump.state = Flow.FLOW
+            self.response_pump.state = FLOW
             if not session.is_body_empty():
                 if b"expect" not in request.fields.index:
                     session.invite_body()
-                self.request_pump.attach(lease)
+                self.request_pump.attach(lease)  # type: ignore[union-attr]  # there is a body, so there is a pump
         if self._outcome is None:
             self._duplex = self.new_token()
             self._waiting_duplex = True

@@ -5,6 +5,7 @@ from sansio_pingora.session.client_session import ClientSession
 from sansio_pingora.session.dispatch import Dispatcher, Exchange, HttpHandler
 from sansio_pingora.session.effects import Call, Drain, Effect, ReadBody, Sleep
 from sansio_pingora.session.forwarding import HOP_BY_HOP, forwarded_request, forwarded_response
+from sansio_pingora.session.raw import RawConnection
 from sansio_pingora.session.routines import Await, Routine, Routines, as_error
 from sansio_pingora.session.server_connection import Engine, ServerConnection, client_codec, server_codec
 from sansio_pingora.session.server_session import ServerSession
@@ -27,6 +28,7 @@ __all__ = [
     "Engine",
     "Exchange",
     "HttpHandler",
+    "RawConnection",
     "ReadBody",
     "Routine",
     "Routines",

@@ -29,6 +29,9 @@ def forwarded_request(head: RequestHeader) -> RequestHeader:
     fields = out.fields
     if not fields.has_any(HOP_BY_HOP):
         return out
+    if fields.index.get(b"connection") == b"keep-alive" and b"te" not in fields.index:  # what most clients say
+        fields.remove_all(HOP_BY_HOP)
+        return out
     options = fields.tokens(b"connection")
     upgrade = fields.get(b"upgrade") if head.version == b"1.1" and b"upgrade" in options else None
     wants_trailers = b"te" in options and b"trailers" in fields.tokens(b"te")
@@ -47,9 +50,9 @@ def forwarded_response(head: ResponseHeader) -> ResponseHeader:
     fields = head.fields
     if fields.has_any(HOP_BY_HOP):
         options = fields.tokens(b"connection")
-        upgrade = fields.get(b"upgrade")
+        upgrade = fields.get(b"upgrade") if head.status == 101 else None
         _strip(fields, options)
-        if head.status == 101 and upgrade is not None:
+        if upgrade is not None:
             fields.insert(b"Connection", b"upgrade")
             fields.insert(b"Upgrade", upgrade)
     head.version = b"1.1"

@@ -132,11 +132,19 @@ class Routines:
             return (yield self.run_deferred(call, is_async=False))
         coroutine = call()
         value: Any = None
+        error: Exception | None = None
         while True:
-            stop = yield self.run_deferred(partial(_Segment, coroutine, value), is_async=True)
+            stop = yield self.run_deferred(partial(_Segment, coroutine, value, error), is_async=True)
             if stop.effect is None:
                 return stop.result
-            value = yield stop.effect
+            value = error = None
+            try:
+                value = yield stop.effect
+            except GeneratorExit:
+                coroutine.close()  # it waits for an effect, so its task does not know of it
+                raise
+            except Exception as exc:
+                error = exc  # raised in the callback, where it awaits
 
     def interrupt(self, routine: Routine, error: Error) -> None:
         """Raise *error* in *routine* where it waits; the answer that it waited for is ignored."""
@@ -148,6 +156,8 @@ class Routines:
 
     def stop_routines(self) -> None:
         """Nothing more is awaited: late answers are ignored, generators closed."""
+        if not self._waiting and not self._async_used:
+            return
         waiting = list(self._waiting.values())
         self._waiting.clear()
         self._sleeping.clear()
@@ -190,7 +200,7 @@ class Routines:
             value, error = None, None
             try:
                 token, value = self.perform(effect)
-            except LocalProtocolError as exc:
+            except (Error, LocalProtocolError) as exc:
                 error = exc
                 continue
             if token:
@@ -207,7 +217,9 @@ class Routines:
     def perform(self, effect: Any) -> tuple[int, Any]:
         """An effect of a subclass: the token to wait for and nothing, or 0 and its result.
 
-        :raises LocalProtocolError: it is none, and is raised in the routine that yielded it.
+        What it raises is raised in the routine that yielded it.
+
+        :raises LocalProtocolError: it is no effect of this coordinator.
         """
         raise LocalProtocolError(f"{effect!r} is no effect that can be awaited here")
 
@@ -219,18 +231,19 @@ class _Segment:
     from first to last, as time-outs and cancel scopes need it.
     """
 
-    __slots__ = ("_coroutine", "_value", "effect", "result")
+    __slots__ = ("_coroutine", "_error", "_value", "effect", "result")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], value: Any) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], value: Any, error: Exception | None) -> None:
         self._coroutine = coroutine
         self._value = value
+        self._error = error
         self.effect: Any = None
         self.result: Any = None
 
     def __await__(self) -> Generator[Any, Any, _Segment]:
         coroutine = self._coroutine
-        send: Callable[[Any], Any] = coroutine.send
-        value = self._value
+        send: Callable[[Any], Any] = coroutine.send if self._error is None else coroutine.throw
+        value = self._value if self._error is None else self._error
         while True:
             try:
                 wanted = send(value)

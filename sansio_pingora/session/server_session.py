@@ -177,7 +177,7 @@ class ServerSession:
     def finish_body(self) -> None:
         """End the response, if it has not ended."""
         if not self.response_done:
-            self.write_task(Done())
+            self.write_task(UpgradedBody(b"", True) if self.upgraded else Done())
 
     def response_duplex_vec(self, tasks: list[HttpTask]) -> bool:
         """Send *tasks* in order; whether the response has ended."""
@@ -202,11 +202,12 @@ class ServerSession:
                 )
         room = self.room = self._connection.send(self.stream_id, task, self.now)
         if kind is Header:
-            if not head.informational:
+            status = head.status
+            if status >= 200 or status == 101:
                 self.response_written = head
                 self.response_done = task.end  # type: ignore[union-attr]  # a Header
-                if head.status == 101 or (
-                    head.status < 300 and self.req_header is not None and self.req_header.method == b"CONNECT"
+                if status == 101 or (
+                    status < 300 and self.req_header is not None and self.req_header.method == b"CONNECT"
                 ):
                     self.upgraded = True
         else:

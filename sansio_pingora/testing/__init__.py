@@ -5,9 +5,10 @@
 """
 
 from sansio_pingora.testing.dialogue import Dialogue, DialogueMismatch
-from sansio_pingora.testing.driver import Driver, FilterCancelled, sleep
+from sansio_pingora.testing.driver import Driver
 from sansio_pingora.testing.faults import ALL_FAULTS
 from sansio_pingora.testing.feeding import cut_everywhere, drain, feed
+from sansio_pingora.testing.filter_calls import FilterCancelled, sleep
 from sansio_pingora.testing.link import End, LinkProfile
 from sansio_pingora.testing.oracles import BoundedMemory, NoTimerlessWait, Oracle, Termination
 from sansio_pingora.testing.prng import Random

@@ -98,21 +98,22 @@ def _turn(rng: Random, name: str, number: int, limits: Limits, faults: Faults, *
     return turn
 
 
+_HIDDEN = b"GET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
 _HOSTILE = (
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nContent-Length: 44\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 39\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nContent-Length: +5\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"GET /t/%b HTTP/1.1\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nContent-Length: 44\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + _HIDDEN,
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n" + _HIDDEN,
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n" + _HIDDEN,
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 39\r\n\r\n" + _HIDDEN,
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nContent-Length: +5\r\n\r\n" + _HIDDEN,
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;\n\r\n" + _HIDDEN,
+    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n" + _HIDDEN,
+    b"GET /t/%b HTTP/1.1\r\n\r\n" + _HIDDEN,
     b"GET /t/%b HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    b"GET /t/%b HTTP/1.1\nHost: h\n\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"GET /t/%b HTTP/1.1\r\nHost: h\r\nX : y\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /t/%b HTTP/1.1\nHost: h\n\n" + _HIDDEN,
+    b"GET /t/%b HTTP/1.1\r\nHost: h\r\nX : y\r\n\r\n" + _HIDDEN,
     b"GET /t/%b HTTP/1.1\r\nHost: h\r\nConnection: Host, X-Token, Content-Length\r\n\r\n",
     b"GET /t/%b HTTP/9.9\r\nHost: h\r\n\r\n",
-    b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\nX: %b\r\n\r\nGET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\nX: %b\r\n\r\n" + _HIDDEN,
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n%b",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03%b",
     b"%b\r\n\r\n\r\n",

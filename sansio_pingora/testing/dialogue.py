@@ -1,15 +1,15 @@
-"""Scripts for connections: a test reads as a dialogue, and a mismatch shows where in it.
+r"""Scripts for connections: a test reads as a dialogue, and a mismatch shows where in it.
 
 ::
 
-    Dialogue(Http1Server(0.0, Limits())) \\
-        .receives(b"GET / HTTP/1.1\\r\\nHost: h\\r\\n\\r\\n") \\
-        .emits(Header(request, True)) \\
-        .sends(Header(ResponseHeader(204), True)) \\
-        .writes(b"HTTP/1.1 204 No Content\\r\\n\\r\\n") \\
-        .at(60.0).times_out() \\
-        .emits(ConnectionClosed) \\
-        .closes() \\
+    Dialogue(Http1Server(0.0, Limits())) \
+        .receives(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n") \
+        .emits(Header(request, True)) \
+        .sends(Header(ResponseHeader(204), True)) \
+        .writes(b"HTTP/1.1 204 No Content\r\n\r\n") \
+        .at(60.0).times_out() \
+        .emits(ConnectionClosed) \
+        .closes() \
         .ends()
 
 Each step runs when it is called. What a connection emits and writes has to be claimed

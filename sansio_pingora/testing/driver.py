@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
 from sansio_pingora.errors import Error, ErrorType
@@ -23,6 +23,7 @@ from sansio_pingora.machine import (
     RunFilter,
     StopFilters,
 )
+from sansio_pingora.testing.filter_calls import FilterCall, FilterCancelled, as_filter_error
 from sansio_pingora.testing.link import End
 from sansio_pingora.testing.world import TICK, Attempt, OracleBroken, World
 from sansio_pingora.transport import TransportInfo
@@ -30,14 +31,10 @@ from sansio_pingora.transport import TransportInfo
 if TYPE_CHECKING:
     from sansio_pingora.machine import Application
 
-__all__ = ["Driver", "FilterCancelled", "Socket", "sleep"]
+__all__ = ["Driver", "Socket"]
 
 EPOCH = 1_700_000_000.0
 """The Unix time at which virtual time begins."""
-
-
-class FilterCancelled(BaseException):
-    """A filter's task was cancelled from outside, as runtimes do it: not an ``Exception``."""
 
 
 class Socket:
@@ -76,62 +73,6 @@ class Socket:
             self.driver.settle()
 
 
-class _Running:
-    """A filter that was begun: its result, or where its coroutine stands."""
-
-    __slots__ = ("command", "delay", "error", "steps", "value")
-
-    def __init__(self, command: RunFilter) -> None:
-        self.command = command
-        self.value: Any = None
-        self.error: Error | None = None
-        self.delay = 0.0
-        """How long the coroutine sleeps now."""
-        self.steps: Generator[float, None, Any] | None = None
-        """What is left of the coroutine; None when there is a result."""
-
-    @property
-    def is_async(self) -> bool:
-        """It runs in a task, which can be stopped."""
-        return self.command.is_async
-
-    def begin(self) -> None:
-        """Make the call, up to its end or the first sleep."""
-        try:
-            value = self.command.call()
-        except Exception as exc:
-            self.error = _wrapped(exc)
-            return
-        if not self.command.is_async:
-            self.value = value
-            return
-        self.steps = value.__await__()
-        self.step()
-
-    def step(self) -> None:
-        """Run the coroutine up to its end or the next sleep."""
-        assert self.steps is not None
-        self.delay = 0.0
-        try:
-            self.delay = self.steps.send(None)
-        except StopIteration as stop:
-            self.value = stop.value
-            self.steps = None
-        except Exception as exc:
-            self.error = _wrapped(exc)
-            self.steps = None
-
-    def cancel(self, error: Error | None) -> None:
-        """Let it end with *error*, whatever it would have returned."""
-        self.error = error
-        steps, self.steps = self.steps, None
-        if steps is not None:
-            try:
-                steps.throw(FilterCancelled())
-            except (FilterCancelled, StopIteration, Exception):  # noqa: S110  # nobody hears what a cancelled task says
-                pass
-
-
 class Driver:
     """One lane, its application, and everything that it has open."""
 
@@ -148,7 +89,7 @@ class Driver:
         """Open transports, oldest first."""
         self.dials: dict[tuple[Coordinator, int], Attempt] = {}
         """Connects under way."""
-        self.filters: dict[tuple[Coordinator, int], _Running] = {}
+        self.filters: dict[tuple[Coordinator, int], FilterCall] = {}
         """Filters that run."""
         self._armed = math.inf
         self._inside = False
@@ -355,7 +296,7 @@ class Driver:
         """Begin the call now, as a free thread or a task would, and answer later."""
         faults = self.world.faults
         key = (coordinator, command.token)
-        running = self.filters[key] = _Running(command)
+        running = self.filters[key] = FilterCall(command)
         self.world.note(self.name, "filter", command.token)
         running.begin()
         if running.error is not None and faults.enabled("filter raises"):
@@ -370,7 +311,7 @@ class Driver:
         if faults.fires("filter error"):
             running.cancel(Error(ErrorType.INTERNAL_ERROR, "a filter failed by order of the simulator"))
         elif faults.fires("filter cancelled"):
-            running.cancel(_wrapped(FilterCancelled()))
+            running.cancel(as_filter_error(FilterCancelled()))
         self.world.after(delay, self._go_on, key)
 
     def _go_on(self, key: tuple[Coordinator, int]) -> None:
@@ -426,24 +367,3 @@ class _Dialing:
         driver = self.driver
         del driver.dials[self.coordinator, self.command.token]
         driver.deliver(self.coordinator.fail, self.command.token, error)
-
-
-class _Sleep:
-    __slots__ = ("delay",)
-
-    def __init__(self, delay: float) -> None:
-        self.delay = delay
-
-    def __await__(self) -> Generator[float, None, None]:
-        yield self.delay
-
-
-async def sleep(delay: float) -> None:
-    """Sleep for *delay* virtual seconds: the one thing that an ``async def`` filter can await in the simulator."""
-    await _Sleep(delay)
-
-
-def _wrapped(exc: BaseException) -> Error:
-    if isinstance(exc, Error):
-        return exc
-    return Error(ErrorType.INTERNAL_ERROR, "a filter raised", cause=exc)

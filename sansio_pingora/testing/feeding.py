@@ -15,14 +15,27 @@ class Feedable(Protocol):
     """The part of a connection that these functions use; ``ServerConnection`` has it too."""
 
     @property
-    def deadline(self) -> float: ...
+    def deadline(self) -> float:
+        """See :class:`~sansio_pingora.machine.Connection`."""
+
     @property
-    def closing(self) -> Closing: ...
-    def receive_data(self, data: bytes, now: float) -> list[Event]: ...
-    def handle_timeout(self, now: float) -> list[Event]: ...
-    def data_to_send(self) -> list[bytes]: ...
-    def send(self, stream_id: int, task: HttpTask, now: float) -> int: ...
-    def consumed(self, stream_id: int, size: int, now: float) -> None: ...
+    def closing(self) -> Closing:
+        """See :class:`~sansio_pingora.machine.Connection`."""
+
+    def receive_data(self, data: bytes, now: float) -> list[Event]:
+        """See :class:`~sansio_pingora.machine.Connection`."""
+
+    def handle_timeout(self, now: float) -> list[Event]:
+        """See :class:`~sansio_pingora.machine.Connection`."""
+
+    def data_to_send(self) -> list[bytes]:
+        """See :class:`~sansio_pingora.machine.Connection`."""
+
+    def send(self, stream_id: int, task: HttpTask, now: float) -> int:
+        """See :class:`~sansio_pingora.machine.Connection`."""
+
+    def consumed(self, stream_id: int, size: int, now: float) -> None:
+        """See :class:`~sansio_pingora.machine.Connection`."""
 
 
 def drain(connection: Feedable) -> bytes:

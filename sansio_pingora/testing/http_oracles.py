@@ -70,50 +70,43 @@ class AnswerOnce(_HttpOracle):
 
     def quiescent(self, world: World) -> None:
         """See :class:`Oracle`."""
-        case = self.case
-        for client in case.clients:
-            turns = client.plan.turns
-            for turn, message in zip(turns, client.reader.messages, strict=False):
+        for client in self.case.clients:
+            for turn, message in zip(client.plan.turns, client.reader.messages, strict=False):
                 self._complete(world, client, turn.asked, message)
-            answered = len(client.reader.messages)
-            if case.calm and (
-                answered < len(turns) or any(b"x-answer" not in message.fields for message in client.reader.messages)
-            ):
-                world.broken(
-                    self.invariant,
-                    f"{client.name}: {answered} of {len(turns)} requests were answered by an origin, though nothing failed",
-                )
-            if client.outcome == "patience" and not world.faults.counts["filter never"]:
-                world.broken(
-                    self.invariant, f"{client.name} waits for ever: {answered} of {client.begun} requests are answered"
-                )
-            if (
-                client.outcome == "eof"
-                and not answered
-                and client.reader.message is None
-                and turns
-                and turns[0].asked.sent
-            ):
-                turn = turns[0]
-                excused = (
-                    turn.pauses
-                    or case.drained
-                    or case.limits.first_byte_timeout < 3.0
-                    or any(world.faults.counts[name] for name in _MUTING)
-                )
-                if turn.asked.valid and not excused:
-                    world.broken(
-                        self.invariant, f"{client.name}: {turn.asked.token!r} got neither an answer nor a reset"
-                    )
-        for origin in case.origins:
+            self._answered(world, client)
+        for origin in self.case.origins:
             for connection in origin.connections:
                 for message in connection.reader.messages:
-                    asked = case.ledger.asked.get(token_of(message.target))
-                    if asked is not None and asked.valid and bytes(message.body) != asked.body:
-                        world.broken(
-                            self.invariant,
-                            f"{origin.name} took {len(message.body)} bytes for the whole body of {asked.token!r}, which has {len(asked.body)}",
-                        )
+                    self._taken(world, origin.name, message)
+
+    def _answered(self, world: World, client: Client) -> None:
+        messages = client.reader.messages
+        turns = client.plan.turns
+        counts = world.faults.counts
+        said = f"{client.name}: {len(messages)} of {len(turns)} requests were answered"
+        if self.case.calm:
+            from_origins = sum(1 for message in messages if b"x-answer" in message.fields)
+            if from_origins < len(turns):
+                world.broken(self.invariant, f"{said}, {from_origins} by an origin, though nothing failed")
+        if client.outcome == "patience" and not counts["filter never"]:
+            world.broken(self.invariant, f"{said}, and it waits for ever")
+        if client.outcome != "eof" or messages or client.reader.message is not None:
+            return
+        asked = turns[0].asked
+        excused = (
+            turns[0].pauses
+            or self.case.drained
+            or self.case.limits.first_byte_timeout < 3.0
+            or any(counts[name] for name in _MUTING)
+        )
+        if asked.sent and asked.valid and not excused:
+            world.broken(self.invariant, f"{client.name}: {asked.token!r} got neither an answer nor a reset")
+
+    def _taken(self, world: World, name: str, message: Message) -> None:
+        asked = self.case.ledger.asked.get(token_of(message.target))
+        if asked is not None and asked.valid and bytes(message.body) != asked.body:
+            size = f"{len(message.body)} bytes for the whole body of {asked.token!r}, which has {len(asked.body)}"
+            world.broken(self.invariant, f"{name} took {size}")
 
     def _complete(self, world: World, client: Client, asked: Asked, message: Message) -> None:
         number = message.get(b"x-answer")

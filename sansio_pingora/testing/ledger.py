@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sansio_pingora.testing.reader import Message
 
-__all__ = ["Answered", "Asked", "Ledger", "IDEMPOTENT", "token_of"]
+__all__ = ["IDEMPOTENT", "Answered", "Asked", "Ledger", "token_of"]
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"))
 """RFC 9110 section 9.2.2."""

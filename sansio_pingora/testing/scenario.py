@@ -1,4 +1,4 @@
-"""One seed, one world: clients, a proxy, origins, faults; run until nothing happens any more, judged by every oracle."""
+"""One seed, one world: clients, a proxy, origins, faults, run to quiescence and judged by every oracle."""
 
 from __future__ import annotations
 
@@ -101,9 +101,9 @@ _NETWORK = (
 _TIMING = (
     ("timer early", 0.1),
     ("timer late", 0.1),
-    ("before a timer", 0.03),
-    ("at a timer", 0.03),
-    ("past a timer", 0.03),
+    ("before a timer", 0.01),
+    ("at a timer", 0.01),
+    ("past a timer", 0.01),
 )
 _FILTERS = (
     ("filter late", 0.2),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sansio_pingora.errors import Error
 from sansio_pingora.proxy import HttpProxy, ProxyHttp
 from sansio_pingora.session import Sleep, blocking
-from sansio_pingora.testing.driver import sleep
 from sansio_pingora.testing.faults import Faults
+from sansio_pingora.testing.filter_calls import sleep
 from sansio_pingora.upstreams import HttpPeer
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _upstream_peer(world: World, rng: Random, most: int | None, addresses: list[
     faults = world.faults
     first = rng.below(len(addresses))
 
-    def upstream_peer(_: ProxyHttp, session: Any, ctx: Any) -> HttpPeer:
+    def upstream_peer(_: ProxyHttp, __: Any, ctx: Any) -> HttpPeer:
         _note("upstream_peer", ctx, faults)
         ctx.tries += 1
         address = addresses[(first + ctx.tries - 1) % len(addresses)]
@@ -93,7 +93,7 @@ def _upstream_peer(world: World, rng: Random, most: int | None, addresses: list[
 
 
 def _logging(faults: Faults) -> Callable[..., Any]:
-    def logging(_: ProxyHttp, session: Any, error: Error | None, ctx: Any) -> None:
+    def logging(_: ProxyHttp, __: Any, ___: Error | None, ctx: Any) -> None:
         _note("logging", ctx, faults)
 
     return logging

@@ -66,7 +66,8 @@ def _run_many(seeds: range, processes: int, show: int) -> int:
     _say(f"{len(seeds)} seeds, {len(failures)} broken: {' '.join(str(seed) for seed, _ in failures[:50])}")
     _say(
         f"{len(seeds) / taken:.0f} seeds/s, {total.steps / taken:.0f} steps/s; {total.steps} steps, "
-        f"{total.requests} requests, {total.answered} answered by an origin, {total.virtual_time / 3600:.1f} virtual hours"
+        f"{total.requests} requests, {total.answered} answered by an origin, "
+        f"{total.virtual_time / 3600:.1f} virtual hours"
     )
     for name, count in sorted(total.faults.items()):
         _say(f"  {count:>8} {name}")

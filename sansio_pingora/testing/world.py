@@ -29,6 +29,9 @@ __all__ = ["Attempt", "Connecting", "Listener", "OracleBroken", "TraceLine", "We
 TICK = 2.0**-20
 """About a microsecond: the step by which inputs miss or hit a deadline."""
 
+_NEAR = 6.0
+"""How far off a deadline may be for an arrival to be moved onto it, in seconds."""
+
 TraceLine = tuple[float, str, str, "int | str"]
 """When, who, what, and a detail: for bytes, their checksum."""
 
@@ -201,12 +204,13 @@ class World:
         Returns the driver, or the listener.
         """
         at = SocketAddr.parse(address) if isinstance(address, str) else address
-        if not hasattr(application, "open"):
-            self._listeners[at] = application
-            return application
+        opens: Any = application
+        if not hasattr(opens, "open"):
+            self._listeners[at] = opens
+            return opens
         from sansio_pingora.testing.driver import Driver  # deferred: it needs World
 
-        driver = Driver(self, application, f"s{len(self.drivers) + 1}")
+        driver = Driver(self, opens, f"s{len(self.drivers) + 1}")
         self._listeners[at] = driver
         return driver
 
@@ -233,7 +237,7 @@ class World:
 
     def client(self, address: str | SocketAddr, script: Connecting, name: str | None = None) -> Attempt:
         """Start a scripted client of the server at *address*."""
-        return self.connect(script, address, name or getattr(script, "name", "client"))
+        return self.connect(script, address, name or str(getattr(script, "name", "client")))
 
     def unlisten(self, listener: Listener) -> None:
         """Nothing listens any more where *listener* did: connects are refused."""
@@ -294,7 +298,7 @@ class World:
         if driver is None:
             return time
         deadline: float = driver.lane.deadline
-        if not self.now < deadline < self.now + 100.0:
+        if not self.now < deadline < self.now + _NEAR:
             return time
         for name, offset in (("before a timer", -TICK), ("at a timer", 0.0), ("past a timer", TICK)):
             if self.faults.fires(name):

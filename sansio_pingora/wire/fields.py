@@ -151,11 +151,15 @@ class Fields:
     def remove_all(self, names: frozenset[bytes]) -> None:
         """Drop every line under any of *names*, which are in lower case."""
         index = self.index
-        found = [name for name in index if name in names]
-        for key in found:
-            del index[key]
-        if found:
-            self.items = [item for item in self.items if item[0].lower() not in names]
+        for key in names & index.keys():
+            if type(index.pop(key)) is list:
+                self.items = [item for item in self.items if item[0].lower() != key]
+                continue
+            items = self.items
+            at, size = 0, len(key)
+            while len(items[at][0]) != size or items[at][0].lower() != key:
+                at += 1
+            del items[at]
 
     def copy(self) -> Fields:
         """An independent copy."""

@@ -377,6 +377,37 @@ def test_cancelling_aborts_all(uv):
     assert app.connections[0].names()[-2:] == ["abort", "lost"]
 
 
+@pytest.mark.parametrize("turns", range(6))
+def test_somebody_cancels_every_task_of_the_loop(uv, turns):
+    """As programs do at their end: whatever stage a new connection is in, nothing hangs and nothing is left."""
+    app = App(Patient)
+    control = Control()
+
+    async def main():
+        server = asyncio.create_task(serve_async(app, ANYWHERE, control=control))
+        await up(control)
+        before = open_descriptors()
+        host, port = control.addresses[0].split(":")
+        socks = [socket.create_connection((host, int(port))) for _ in range(10)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await server
+        for sock in socks:
+            with sock, pytest.raises(ConnectionResetError):
+                sock.settimeout(WAIT)
+                if sock.recv(1) == b"":
+                    raise ConnectionResetError  # an end is as good: no machine had it yet
+        await asyncio.sleep(0.01)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert open_descriptors() < before
+
+    run_loop(main(), uv)
+    assert all(wire.lost.is_set() for wire in app.connections)
+
+
 def test_two_servers_share_a_loop(uv):
     async def main():
         loop = asyncio.get_running_loop()

@@ -64,6 +64,8 @@ def test_takes_all_that_wait_with_their_options():
         for sock, info in accepted:
             assert sock.gettimeout() == 0
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 131_072
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 0x28
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= 20_000

@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import sys
 import threading
 import time
 
@@ -298,3 +299,18 @@ def test_a_second_stop_does_not_wait(name, monkeypatch):
         with pytest.raises(ConnectionResetError):
             client.recv(1)
         server.join()
+
+
+@each_runtime
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_nothing_is_left_open_when_it_has_ended(name):
+    def serve_once():
+        with Server(name, Application()) as server, server.connect() as client:
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+
+    serve_once()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        serve_once()
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import strategies as st
 
 INTERESTING = [
@@ -20,6 +22,16 @@ def damaged(draw: st.DrawFn, examples: st.SearchStrategy[bytes]) -> bytes:
         piece = draw(st.sampled_from(INTERESTING) | st.binary(max_size=1))
         raw = raw[:at] + piece + raw[at + width :]
     return raw
+
+
+def every_edit(raw: bytes) -> Iterator[bytes]:
+    """*raw*, and all that one byte put in, replaced or taken out makes of it."""
+    yield raw
+    for at in range(len(raw) + 1):
+        yield raw[:at] + raw[at + 1 :]
+        for byte in range(256):
+            yield raw[:at] + bytes([byte]) + raw[at:]
+            yield raw[:at] + bytes([byte]) + raw[at + 1 :]
 
 
 def pieces(*parts: bytes, max_size: int = 8) -> st.SearchStrategy[bytes]:

@@ -9,9 +9,22 @@ from hypothesis import strategies as st
 from sansio_pingora.wire import grammar
 from tests.wire import near_misses as near
 from tests.wire import slow_grammar as slow
-from tests.wire.near_misses import damaged, pieces
+from tests.wire.near_misses import damaged, every_edit, pieces
 
 ANY = st.binary(max_size=12)
+
+
+def groups_of(pattern):
+    return lambda raw: (match := pattern.fullmatch(raw)) and match.groups()
+
+
+def read_head(read_line):
+    def read(raw):
+        parts = slow.head(raw)
+        line = read_line(parts[0]) if parts else None
+        return line and (*line, parts[1])
+
+    return read
 
 
 @given(damaged(near.tokens) | ANY)
@@ -49,17 +62,13 @@ def test_targets(raw):
 
 @given(damaged(near.request_lines) | pieces(b"GET", b" ", b"/", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"\r\n"))
 def test_request_lines(raw):
-    match = grammar.REQUEST_LINE.fullmatch(raw)
-
-    assert (match and match.groups()) == slow.request_line(raw)
+    assert groups_of(grammar.REQUEST_LINE)(raw) == slow.request_line(raw)
     assert bool(grammar.VERSIONED_LINE.fullmatch(raw)) == slow.is_versioned_line(raw)
 
 
 @given(damaged(near.status_lines) | pieces(b"HTTP/1.1", b"HTTP/1.0", b" ", b"200", b"20", b"0", b"OK", b"\t"))
 def test_status_lines(raw):
-    match = grammar.STATUS_LINE.fullmatch(raw)
-
-    assert (match and match.groups()) == slow.status_line(raw)
+    assert groups_of(grammar.STATUS_LINE)(raw) == slow.status_line(raw)
 
 
 @given(damaged(near.lines))
@@ -78,27 +87,62 @@ def test_field_blocks(raw):
 
 @given(damaged(st.tuples(near.request_lines, near.blocks).map(lambda t: b"%b\r\n%b\r\n" % t)))
 def test_request_heads(raw):
-    match = grammar.REQUEST_HEAD.fullmatch(raw)
-    parts = slow.head(raw)
-    line = slow.request_line(parts[0]) if parts else None
-
-    assert (match and match.groups()) == (line and (*line, parts[1]))
+    assert groups_of(grammar.REQUEST_HEAD)(raw) == read_head(slow.request_line)(raw)
 
 
 @given(damaged(st.tuples(near.status_lines, near.blocks).map(lambda t: b"%b\r\n%b\r\n" % t)))
 def test_response_heads(raw):
-    match = grammar.RESPONSE_HEAD.fullmatch(raw)
-    parts = slow.head(raw)
-    line = slow.status_line(parts[0]) if parts else None
-
-    assert (match and match.groups()) == (line and (*line, parts[1]))
+    assert groups_of(grammar.RESPONSE_HEAD)(raw) == read_head(slow.status_line)(raw)
 
 
 @given(damaged(near.chunk_lines) | pieces(b"0", b"a", b";", b"=", b'"', b"\\", b" ", b"\r\n", max_size=10))
 def test_chunk_lines(raw):
-    match = grammar.CHUNK_LINE.fullmatch(raw)
+    assert groups_of(grammar.CHUNK_LINE)(raw) == slow.chunk_line(raw)
 
-    assert (match and match.groups()) == slow.chunk_line(raw)
+
+@pytest.mark.parametrize(
+    ("pattern", "checker", "examples"),
+    [
+        pytest.param(grammar.REQUEST_LINE, slow.request_line, [b"GET / HTTP/1.1"], id="request line"),
+        pytest.param(grammar.STATUS_LINE, slow.status_line, [b"HTTP/1.0 200 OK", b"HTTP/1.1 404"], id="status line"),
+        pytest.param(
+            grammar.REQUEST_HEAD, read_head(slow.request_line), [b"A / HTTP/1.0\r\nb: c\r\nd:\r\n\r\n"], id="request"
+        ),
+        pytest.param(
+            grammar.RESPONSE_HEAD, read_head(slow.status_line), [b"HTTP/1.1 200 \r\nb: c\r\n\r\n"], id="response"
+        ),
+        pytest.param(
+            grammar.CHUNK_LINE,
+            slow.chunk_line,
+            [b"FFFFFFFFFFFFFFFF\r\n", b"0\r\n", b'1f;a;b=c;d="e\\"f"\r\n', b'1;a=""\r\n'],
+            id="chunk line",
+        ),
+    ],
+)
+def test_every_edit_of_an_example(pattern, checker, examples):
+    read = groups_of(pattern)
+    for example in examples:
+        assert checker(example) is not None
+        for raw in every_edit(example):
+            assert read(raw) == checker(raw), raw
+
+
+@pytest.mark.parametrize(
+    ("pattern", "checker", "example"),
+    [
+        pytest.param(
+            grammar.VERSIONED_LINE, slow.is_versioned_line, b"GET /\xe9 HTTP/9.9", id="line of another version"
+        ),
+        pytest.param(grammar.FIELD_LINE, lambda raw: slow.field_line(raw) is not None, b"a-b: c d", id="field line"),
+        pytest.param(
+            grammar.FIELD_BLOCK, lambda raw: slow.field_block(raw) is not None, b"a: b\r\nc:d\r\n", id="field block"
+        ),
+    ],
+)
+def test_every_edit_is_taken_or_refused_alike(pattern, checker, example):
+    assert checker(example)
+    for raw in every_edit(example):
+        assert bool(pattern.fullmatch(raw)) == checker(raw), raw
 
 
 @given(pieces(b"a", b"bc", b",", b" ", b"\t", b"close", max_size=12))

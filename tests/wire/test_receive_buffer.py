@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -30,6 +31,12 @@ class AgainstBytes(RuleBasedStateMachine):
     def append(self, data):
         self.buffer.append(data)
         self.held += data
+
+    @rule(data=pieces)
+    def read(self, data):
+        """As a reader does: what is new, then the mark."""
+        self.append(data)
+        self.find()
 
     @rule()
     def find(self):
@@ -138,6 +145,32 @@ def test_find_sees_a_mark_that_came_in_two_reads():
     buffer.append(b"\nrest")
 
     assert buffer.find(b"\r\n\r\n") == 6
+
+
+@pytest.mark.parametrize("reads", [[b"aab"], [b"aa", b"b"]], ids=["one read", "several"])
+def test_a_search_goes_on_where_it_was_after_the_used_part_is_dropped(reads):
+    """Offsets of the search and of the bytes move together."""
+    buffer = ReceiveBuffer()
+    for data in reads:
+        buffer.append(data)
+    buffer.append(b"c" * 70_000)
+    buffer.skip(70_000)
+
+    assert buffer.find(b"\r\n") == -1
+    buffer.append(b"\r")
+    assert buffer.find(b"\r\n") == -1
+    buffer.append(b"\n")
+    assert buffer.find(b"\r\n") == 5
+
+
+def test_a_search_goes_on_where_it_was_when_a_second_read_makes_a_copy():
+    buffer = ReceiveBuffer()
+    buffer.append(b"used" + b"ab\r")
+    buffer.skip(4)
+
+    assert buffer.find(b"\r\n") == -1
+    buffer.append(b"\n")
+    assert buffer.find(b"\r\n") == 4
 
 
 def test_a_stream_of_single_bytes_is_not_kept_after_use():

@@ -35,7 +35,7 @@ class Dialling:
     command, in the loop.
     """
 
-    __slots__ = ("_command", "_current", "_done", "_info", "_make", "cancelled", "task")
+    __slots__ = ("_command", "_connected", "_current", "_done", "_info", "_make", "cancelled", "task")
 
     _info: TransportInfo
 
@@ -50,17 +50,21 @@ class Dialling:
         self._current = command.address
         self._make = make
         self._done = done
+        self._connected = False
         self.cancelled = False
         self.task = loop.create_task(self._run())
 
     def cancel(self) -> None:
         """Give it up, and close what it made."""
         self.cancelled = True
-        self.task.cancel()
+        if not self._connected:  # else _made comes, and sees it
+            self.task.cancel()
 
     async def _run(self) -> None:
         try:
-            await self._make(await self._connect(), self._made)
+            sock = await self._connect()
+            self._connected = True
+            await self._make(sock, self._made)
         except OSError as exc:
             self._done(connect_error(exc, self._current), monotonic())
         except Exception as exc:  # of the user's own tweak, for one

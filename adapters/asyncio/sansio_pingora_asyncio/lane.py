@@ -147,9 +147,10 @@ class AsyncioLane(LaneRunner):
         self, sock: socket.socket, made: Callable[[Transport, float], None], closed: Callable[[float], None] | None
     ) -> Transport:
         def gone(now: float) -> None:
-            self._transports.discard(transport)
-            if closed is not None:
-                closed(now)
+            if transport in self._transports:
+                self._transports.remove(transport)
+                if closed is not None:
+                    closed(now)
 
         transport = Transport(sock, self, made, gone)
         self._transports.add(transport)
@@ -159,9 +160,12 @@ class AsyncioLane(LaneRunner):
         """Let the loop make its transport: the one public way from a socket to it that both loops have."""
         try:
             await self.loop.connect_accepted_socket(lambda: transport, sock)
+        except asyncio.CancelledError:  # the loops close the socket then, one of them without another word
+            transport.forget(monotonic())
+            raise
         except Exception:
             sock.close()
-            transport.gone(monotonic())
+            transport.forget(monotonic())
             raise
 
     # ── dialling ─────────────────────────────────────────────────────────────────────

@@ -24,6 +24,7 @@ _TURN = 8
 """Writes in a row, of 64 KiB or so each, before a fast reader of an endless body lets others have a turn."""
 _LAST_READS = 4
 """Reads after a fault: an origin's early answer is 256 KiB at most, or is cut."""
+_GIVEN_UP = "the event loop gave up the transport"
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -40,7 +41,7 @@ class Transport(asyncio.Protocol):
     """The driver of one endpoint.
 
     *made* is called once the loop's transport stands, and must :meth:`bind` an endpoint or
-    :meth:`drop` the transport; *gone* when nothing of it is left.
+    :meth:`drop` the transport; *gone* when nothing of it is left, perhaps more than once.
     """
 
     __slots__ = (
@@ -88,6 +89,13 @@ class Transport(asyncio.Protocol):
         endpoint.driver = self
         endpoint.lane.attach(endpoint)
 
+    def forget(self, now: float) -> None:
+        """The loop gave it up while making it, and may say no more about it, or say it too late."""
+        self._closing = Closing.ABORT
+        if self._bound:
+            self._end(Error(ErrorType.CONNECTION_CLOSED, _GIVEN_UP, esource=ErrorSource.INTERNAL), now)
+        self.gone(now)
+
     def drop(self) -> None:
         """Nobody wants it any more: reset it."""
         self._closing = Closing.ABORT
@@ -101,6 +109,9 @@ class Transport(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop's transport stands."""
         self._base = cast("asyncio.Transport", transport)
+        if self._closing:
+            self._base.abort()
+            return
         self._base.set_write_buffer_limits(_HIGH_WATER, _LOW_WATER)
         now = monotonic()
         self._made(self, now)
@@ -228,8 +239,7 @@ class Transport(asyncio.Protocol):
         if exc is None:
             self._end(None, now)
         elif not isinstance(exc, OSError):
-            text = "the event loop gave up the transport"
-            self._end(Error(ErrorType.INTERNAL_ERROR, text, cause=exc, esource=ErrorSource.INTERNAL), now)
+            self._end(Error(ErrorType.INTERNAL_ERROR, _GIVEN_UP, cause=exc, esource=ErrorSource.INTERNAL), now)
         else:
             # An origin that answers early and closes makes our next write fail while its answer lies in the
             # socket, which either loop would close unread: what the peer said before it reset us is heard first.

@@ -120,8 +120,10 @@ class LaneRunner(ABC):
                 if isinstance(member, Endpoint):
                     driver = member.driver
                     # The kernel is asked only where the answer is looked at.
-                    asked = driver is not None and member.connection.stalled
-                    member.handle_timeout(now, driver.unsent() if asked else 0)
+                    if driver is not None and member.connection.stalled:
+                        member.handle_timeout(now, driver.unsent())
+                    else:
+                        member.handle_timeout(now)
                 else:
                     member.handle_timeout(now)
             except Exception as exc:

@@ -14,6 +14,13 @@ __all__ = ["prepare_accepted", "prepare_connected", "set_dscp", "unsent_bytes"]
 
 _TCP_KEEPIDLE = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+_NOT_SENT = 131_072
+"""Bytes that the kernel holds back for a client beyond what is on its way, before it calls the socket full.
+
+Without it a client that does not read pins as much kernel memory as tcp_wmem allows, 4 MiB by default. It costs a
+third of the 2.9 GB/s that one connection reaches over the loopback interface.
+"""
 
 
 def prepare_accepted(sock: socket.socket, options: TcpSocketOptions) -> None:
@@ -21,6 +28,8 @@ def prepare_accepted(sock: socket.socket, options: TcpSocketOptions) -> None:
     if sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if _TCP_NOTSENT_LOWAT is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _NOT_SENT)
     if options.tcp_keepalive is not None:
         _set_keepalive(sock, options.tcp_keepalive)
     if options.dscp is not None:

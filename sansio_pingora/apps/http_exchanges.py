@@ -1,0 +1,208 @@
+"""The exchanges of HTTP applications: from the events of a request to the callback, in whatever form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from inspect import iscoroutine
+from typing import TYPE_CHECKING, Any
+
+from sansio_pingora.apps.conclusion import conclude
+from sansio_pingora.apps.reading import BodyRoutines
+from sansio_pingora.errors import Error
+from sansio_pingora.machine import Lane, LogLine
+from sansio_pingora.session import Exchange, Form, Routine, Routines, ServerSession
+from sansio_pingora.wire import Body, Failed, HttpTask, UpgradedBody
+
+if TYPE_CHECKING:
+    from sansio_pingora.apps.http_server_app import HttpServerApp
+
+__all__ = ["NOBODY", "AppExchange", "AppHandler", "PlainExchange", "StreamingHandler", "routine_of"]
+
+
+class AppHandler:
+    """What handlers of applications share: a name for the log, and the way to it."""
+
+    def __init__(self, name: str, lane: Lane, now: float) -> None:
+        self.name = name
+        self.lane = lane
+        self._log = Routines(lane, now)
+
+    def conclude(self, session: ServerSession, error: BaseException | None) -> None:
+        """The exchange is over."""
+        line = conclude(session, self.name, error)
+        if line is not None:
+            self._log.give(LogLine("ERROR", line))
+
+    def refused(self, session: ServerSession, error: Error, now: float) -> None:
+        """A head broke the rules and was answered: nothing for an application to do."""
+
+    def drain(self, now: float) -> None:
+        """Nothing is held but what is under way."""
+
+
+class StreamingHandler(AppHandler):
+    """An :class:`HttpServerApp` on one lane."""
+
+    def __init__(self, app: HttpServerApp, name: str, form: Form, lane: Lane, now: float) -> None:
+        super().__init__(name, lane, now)
+        self.app = app
+        self._form = form
+        self._begin: Callable[[ServerSession], Any] = app.process_new_http
+
+    def begin(self, session: ServerSession, now: float) -> Exchange:
+        """See :class:`sansio_pingora.session.HttpHandler`."""
+        try:
+            begun = self._begin(session)
+        except Exception as exc:
+            self.conclude(session, exc)
+            return NOBODY
+        if begun is None:
+            if session.response_done and not session.upgraded:
+                session.release()
+                return NOBODY
+            plain = PlainExchange(self, session)
+            plain.begin()
+            return plain
+        exchange = AppExchange(self, session, now)
+        exchange.run(routine_of(begun, exchange, self._form, self.name))
+        return exchange
+
+
+def routine_of(begun: Any, routines: Routines, form: Form, name: str) -> Routine:
+    """The routine that goes on with what an entry of *form* returned."""
+    if form is Form.ASYNC:
+        return routines.run_form(Form.ASYNC, lambda: begun)
+    if isinstance(begun, Generator):
+        return begun
+    if iscoroutine(begun):
+        begun.close()  # or Python complains that nobody awaited it
+    return _refuse(f"{name} returned {type(begun).__name__}: return None, or a generator of effects")
+
+
+def _refuse(text: str) -> Routine:
+    raise TypeError(text)
+    yield  # a generator, so that all ends as by any other exception
+
+
+class _Nobody:
+    """The exchange of a request that was answered before the next event could come."""
+
+    __slots__ = ()
+
+    def receive_task(self, task: HttpTask, now: float) -> None:
+        """Nothing comes."""
+
+    def writable(self, room: int, now: float) -> None:
+        """Nothing comes."""
+
+
+NOBODY: Exchange = _Nobody()
+
+
+class PlainExchange:
+    """Calls back for every later event."""
+
+    __slots__ = ("_ended", "_handler", "_owed", "_raw_ended", "_session")
+
+    def __init__(self, handler: StreamingHandler, session: ServerSession) -> None:
+        self._handler = handler
+        self._session = session
+        self._owed = 0  # read credit held back until there is room
+        self._ended = session.is_body_empty()
+        self._raw_ended = False
+
+    def begin(self) -> None:
+        """Behind ``process_new_http``."""
+        if not self._ended:
+            self._session.invite_body()
+        self._settle()
+
+    def receive_task(self, task: HttpTask, now: float) -> None:
+        """See :class:`sansio_pingora.session.Exchange`."""
+        session = self._session
+        session.now = now
+        session.received(task)
+        kind = type(task)
+        if kind is Body:
+            self._owed += len(task.data)  # type: ignore[union-attr]  # a Body
+            self._ended = self._ended or task.end
+        elif kind is UpgradedBody:
+            self._owed += len(task.data)  # type: ignore[union-attr]  # an UpgradedBody
+            self._raw_ended = task.end
+        else:
+            self._ended = True
+        try:
+            self._handler.app.request_task(session, task)
+        except Exception as exc:
+            self._handler.conclude(session, exc)
+        else:
+            self._settle()
+
+    def writable(self, room: int, now: float) -> None:
+        """See :class:`sansio_pingora.session.Exchange`."""
+        session = self._session
+        session.now = now
+        session.room = room
+        try:
+            self._handler.app.writable(session)
+        except Exception as exc:
+            self._handler.conclude(session, exc)
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Give credit for what was used, and end what nothing can go on with."""
+        session = self._session
+        if session.closed is not None or (session.response_done and not session.upgraded):
+            session.release()
+        elif session.room <= 0:
+            return  # writable comes
+        elif self._raw_ended if session.upgraded else self._ended:
+            self._handler.conclude(session, None)
+        elif self._owed:
+            owed, self._owed = self._owed, 0
+            session.consumed(owed)
+
+
+class AppExchange(BodyRoutines):
+    """Runs a callback that waits."""
+
+    __slots__ = ("_handler", "_raw_ended", "session")
+
+    def __init__(self, handler: AppHandler, session: ServerSession, now: float) -> None:
+        super().__init__(handler.lane, session, now, ended=session.is_body_empty())
+        self._handler = handler
+        self._raw_ended = False
+        self.session = session
+
+    def receive_task(self, task: HttpTask, now: float) -> None:
+        """See :class:`sansio_pingora.session.Exchange`."""
+        session = self.session
+        self.now = session.now = now
+        session.received(task)
+        kind = type(task)
+        if kind is Failed:
+            self.broken_off(task.error)  # type: ignore[union-attr]  # a Failed
+        elif kind is Body:
+            self.arrived(task.data, task.end)  # type: ignore[union-attr]  # a Body
+        elif kind is UpgradedBody:
+            self._raw_ended = task.end
+            self.arrived(task.data, task.end)  # type: ignore[union-attr]  # an UpgradedBody
+        else:
+            self.arrived(b"", True)
+
+    def writable(self, room: int, now: float) -> None:
+        """See :class:`sansio_pingora.session.Exchange`."""
+        self.now = self.session.now = now
+        self.session.room = room
+        self.room_came()
+
+    def _has_more(self) -> bool:
+        return self.session.upgraded and not self._raw_ended  # a tunnel begins behind the request's own end
+
+    def _is_written(self) -> bool:
+        return self.session.response_done and not self.session.upgraded
+
+    def _concluded(self, value: Any, error: Error | None) -> None:
+        self._handler.conclude(self.session, error)
+        self.stop_routines()

@@ -1,0 +1,203 @@
+"""Raw streams on one lane: from the events of a connection to the callbacks of a :class:`ServerApp`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sansio_pingora.apps.conclusion import traceback_of
+from sansio_pingora.apps.http_exchanges import routine_of
+from sansio_pingora.apps.reading import BodyRoutines
+from sansio_pingora.errors import Error, LocalProtocolError
+from sansio_pingora.limits import Limits
+from sansio_pingora.machine import Endpoint, Lane, LogLine, Receiver, Writable
+from sansio_pingora.session import Form, RawConnection, Routines
+from sansio_pingora.transport import SocketAddr, TransportInfo
+from sansio_pingora.wire import Failed, UpgradedBody
+
+if TYPE_CHECKING:
+    from sansio_pingora.apps.server_app import ServerApp
+
+__all__ = ["RawStream", "StreamAcceptor"]
+
+
+class RawStream:
+    """Our handle on one connection. Nothing here blocks: what is written is queued."""
+
+    __slots__ = ("_connection", "closed", "done", "info", "now", "room")
+
+    def __init__(self, connection: RawConnection, info: TransportInfo, now: float) -> None:
+        self._connection = connection
+        self.info = info
+        self.now = now
+        """Monotonic time of the input that is being handled."""
+        self.room = connection.limits.high_water
+        """Bytes that should be written at most before waiting for more room."""
+        self.closed: Error | None = None
+        """Why the connection broke; what is written then goes nowhere."""
+        self.done = False
+        """This side has finished."""
+
+    def write(self, data: bytes) -> int:
+        """Send *data*; returns the room left, 0 or less when the sender should wait.
+
+        :raises LocalProtocolError: this side has finished already.
+        """
+        if self.done:
+            raise LocalProtocolError("this side of the stream has finished: write before finish()")
+        if data and self.closed is None:
+            self.room = self._connection.send(1, UpgradedBody(data), self.now)
+        return self.room
+
+    def finish(self) -> None:
+        """Send no more. The peer sees the end behind what was written, and may go on sending."""
+        if not self.done:
+            self.done = True
+            if self.closed is None:
+                self._connection.send(1, UpgradedBody(b"", True), self.now)
+
+    def abort(self) -> None:
+        """Break the connection off, by a reset where that is possible."""
+        self.done = True
+        self._connection.abort(self.now)
+
+    def consumed(self, size: int) -> None:
+        """*size* bytes were used: the peer may send as many more."""
+        self._connection.consumed(1, size, self.now)
+
+    def invite_body(self) -> None:
+        """Nobody waits to be invited."""
+
+    def close(self) -> None:
+        """Both sides are done with: what is queued is sent, what still comes is thrown away."""
+        self.done = True
+        self._connection.finish_reading(self.now)
+
+    @property
+    def client_addr(self) -> SocketAddr | None:
+        """The client's address; None over a Unix socket."""
+        return self.info.peer
+
+    @property
+    def server_addr(self) -> SocketAddr | None:
+        """The address that the client connected to."""
+        return self.info.local
+
+
+class StreamAcceptor:
+    """See :class:`sansio_pingora.machine.Acceptor`."""
+
+    def __init__(self, app: ServerApp, name: str, form: Form, limits: Limits, lane: Lane, now: float) -> None:
+        self.app = app
+        self.name = name
+        self.lane = lane
+        self._form = form
+        self._limits = limits
+        self._begin: Callable[[RawStream], Any] = app.process_new
+        self._log = Routines(lane, now)
+
+    def accept(self, info: TransportInfo, now: float) -> Endpoint:
+        """The machines for a connection that was accepted."""
+        connection = RawConnection(now, self._limits)
+        stream = RawStream(connection, info, now)
+        receiver: Receiver = _PlainReceiver(self, stream)
+        try:
+            begun = self._begin(stream)
+        except Exception as exc:
+            self.failed(stream, exc)
+        else:
+            if begun is not None:
+                waiting = _WaitingReceiver(self, stream, now)
+                waiting.run(routine_of(begun, waiting, self._form, self.name))
+                receiver = waiting
+        return Endpoint(self.lane, connection, receiver, info)
+
+    def failed(self, stream: RawStream, error: BaseException) -> None:
+        """A callback raised: end the connection, so that the peer cannot take it for complete."""
+        if error is stream.closed:
+            return
+        self._log.give(LogLine("ERROR", f"{self.name} failed: {error}, {stream.client_addr}\n{traceback_of(error)}"))
+        stream.abort()
+
+    def drain(self, now: float) -> None:
+        """Idle connections close soon, the others when they end."""
+        for endpoint in list(self.lane.endpoints):
+            if type(endpoint.connection) is RawConnection:
+                endpoint.connection.drain(now)
+
+
+class _PlainReceiver:
+    """Calls back for every event."""
+
+    __slots__ = ("_acceptor", "_owed", "_stream")
+
+    def __init__(self, acceptor: StreamAcceptor, stream: RawStream) -> None:
+        self._acceptor = acceptor
+        self._stream = stream
+        self._owed = 0  # read credit held back until there is room
+
+    def receive_event(self, stream_id: int, value: Any, now: float) -> None:
+        """Take one event of the connection."""
+        stream = self._stream
+        if stream.closed is not None or (stream.done and type(value) is Writable):
+            return
+        stream.now = now
+        try:
+            self._dispatch(value)
+        except Exception as exc:
+            self._acceptor.failed(stream, exc)
+        if self._owed and (stream.room > 0 or stream.done):
+            owed, self._owed = self._owed, 0
+            stream.consumed(owed)
+
+    def _dispatch(self, value: Any) -> None:
+        stream, app = self._stream, self._acceptor.app
+        kind = type(value)
+        if kind is UpgradedBody:
+            if value.data:
+                self._owed += len(value.data)
+                app.received(stream, value.data)
+            if value.end:
+                app.finished(stream)
+        elif kind is Writable:
+            stream.room = value.room
+            app.writable(stream)
+        elif kind is Failed:
+            stream.closed = value.error
+            app.lost(stream, value.error)
+
+
+class _WaitingReceiver(BodyRoutines):
+    """Runs a callback that waits."""
+
+    __slots__ = ("_acceptor", "_stream")
+
+    def __init__(self, acceptor: StreamAcceptor, stream: RawStream, now: float) -> None:
+        super().__init__(acceptor.lane, stream, now)
+        self._acceptor = acceptor
+        self._stream = stream
+
+    def receive_event(self, stream_id: int, value: Any, now: float) -> None:
+        """Take one event of the connection."""
+        stream = self._stream
+        self.now = stream.now = now
+        kind = type(value)
+        if kind is UpgradedBody:
+            self.arrived(value.data, value.end)
+        elif kind is Writable:
+            stream.room = value.room
+            self.room_came()
+        elif kind is Failed:
+            stream.closed = value.error
+            self.broken_off(value.error)
+
+    def _is_written(self) -> bool:
+        return False
+
+    def _concluded(self, value: Any, error: Error | None) -> None:
+        stream = self._stream
+        if error is not None:
+            self._acceptor.failed(stream, error)
+        elif stream.closed is None:
+            stream.close()
+        self.stop_routines()

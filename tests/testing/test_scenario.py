@@ -1,0 +1,89 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sansio_pingora.testing import ALL_FAULTS, OracleBroken
+from sansio_pingora.testing.scenario import Report, build_world, run_seed
+from sansio_pingora.testing.simulate import main
+from tests.testing.fakes import Echo
+
+
+def trace_of(seed):
+    world, _ = build_world(seed)
+    try:
+        world.settle()
+    except OracleBroken:
+        pass
+    for driver in world.drivers:
+        driver.stop()
+    return world.trace_hash()
+
+
+@pytest.mark.parametrize("first", range(0, 200, 20))
+def test_the_proxy_keeps_every_invariant(first):
+    for seed in range(first, first + 20):
+        run_seed(seed)
+
+
+def test_the_same_seed_gives_the_same_trace():
+    assert [trace_of(seed) for seed in range(20)] == [trace_of(seed) for seed in range(20)]
+    assert len({trace_of(seed) for seed in range(20)}) == 20
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "77"])
+def test_the_trace_does_not_depend_on_hash_randomization(hash_seed):
+    code = "from tests.testing.test_scenario import trace_of; print(*map(trace_of, range(8)))"
+
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=os.path.dirname(os.path.dirname(os.path.dirname(__file__))),
+    )
+
+    assert out.stdout.split() == [trace_of(seed) for seed in range(8)]
+
+
+def test_an_application_of_ones_own_is_judged_too():
+    broken = 0
+    for seed in range(5):
+        try:
+            run_seed(seed, lambda world, case, addresses: Echo())
+        except OracleBroken:
+            broken += 1
+
+    assert broken  # an echo is no proxy
+
+
+def test_reports_add_up_and_name_what_never_fired():
+    total = Report()
+    one = Report(seeds=1, steps=10, requests=3, answered=2)
+    one.faults["connect refused"] += 2
+
+    total.add(one)
+    total.add(one)
+
+    assert (total.seeds, total.steps, total.requests, total.answered) == (2, 20, 6, 4)
+    assert total.faults["connect refused"] == 4
+    assert set(total.missing()) == set(ALL_FAULTS) - {"connect refused"}
+
+
+def test_the_command_prints_rate_and_faults(capsys):
+    main(["--seeds", "0:3", "--show", "0"])
+
+    out = capsys.readouterr().out
+    assert out.startswith("3 seeds, ")
+    assert "steps/s" in out
+    assert "never fired: " in out
+
+
+def test_the_command_prints_a_trace(capsys):
+    main(["--seed", "1", "--trace"])
+
+    out = capsys.readouterr().out
+    assert "connect" in out
+    assert "seed 1" in out

@@ -1,0 +1,99 @@
+import subprocess
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as hst
+
+from sansio_pingora.http1 import Http1Client
+from sansio_pingora.limits import Limits
+from sansio_pingora.session import ServerConnection
+from sansio_pingora.testing import feed
+from sansio_pingora.testing import strategies as st
+from sansio_pingora.testing.reader import StrictReader
+from sansio_pingora.wire import Failed, Fields, Header, RequestHeader
+
+
+@given(st.http1_pipelines(), st.cuts())
+def test_cutting_never_matters(raw, cuts):
+    assert feed(ServerConnection(now=0.0), [raw]) == feed(ServerConnection(now=0.0), cuts(raw))
+
+
+@given(st.http1_requests())
+def test_requests_are_legal(raw):
+    events, out = feed(ServerConnection(now=0.0), [raw])
+
+    assert out.startswith(b"HTTP/1.1 204 ")
+    assert sum(1 for _, value in events if isinstance(value, Header)) == 1
+
+
+@given(st.http1_responses(), st.cuts())
+def test_responses_are_legal(raw, cuts):
+    connection = Http1Client(Limits())
+    connection.open_stream(0.0)
+    connection.send(1, Header(RequestHeader("GET", "/", [("Host", "h")]), True), 0.0)
+
+    events, _ = feed(connection, cuts(raw))
+
+    assert not any(isinstance(getattr(value, "value", value), Failed) for _, value in events)
+
+
+@given(st.almost_valid_requests(), st.cuts())
+def test_almost_valid_requests_are_answered_alike_however_they_are_cut(raw, cuts):
+    assert feed(ServerConnection(now=0.0), [raw]) == feed(ServerConnection(now=0.0), cuts(raw))
+
+
+@given(st.field_names(), st.field_values())
+def test_names_and_values_are_legal(name, value):
+    assert Fields([(name, value)]).get(name) == value
+
+
+@given(st.targets())
+def test_targets_are_legal(target):
+    assert RequestHeader("GET", target).target == target
+
+
+@given(st.bodies().flatmap(lambda body: hst.tuples(hst.just(body), st.chunked(body))))
+def test_chunked_bodies_hold_their_body(pair):
+    body, raw = pair
+    connection = ServerConnection(now=0.0)
+
+    events, _ = feed(connection, [b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", raw])
+
+    assert b"".join(getattr(value, "data", b"") for _, value in events) == body
+
+
+@given(hst.binary(max_size=3000), st.cuts())
+def test_cuts_lose_nothing_and_yield_no_empty_piece(raw, cuts):
+    pieces = cuts(raw)
+
+    assert b"".join(pieces) == raw
+    assert all(pieces)
+
+
+@given(st.http1_pipelines())
+def test_pipelines_that_need_no_close_are_read_by_the_strict_reader(raw):
+    if b";" in raw.partition(b"\r\n\r\n")[2]:
+        return  # chunk extensions are legal, but we never emit them
+    reader = StrictReader(requests=True)
+
+    reader.feed(raw)
+
+    assert reader.message is None
+
+
+def test_the_package_does_not_load_hypothesis():
+    code = "import sys, sansio_pingora.testing; sys.exit('hypothesis' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_hypothesis_the_command_to_install_it_is_named():
+    code = (
+        "import sys; sys.modules['hypothesis'] = None\n"
+        "try:\n    from sansio_pingora.testing import strategies\n"
+        "except ModuleNotFoundError as exc:\n    print(exc)"
+    )
+
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert out.stdout.strip() == "the strategies need hypothesis: pip install 'sansio-pingora[testing]'"
