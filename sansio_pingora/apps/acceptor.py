@@ -36,7 +36,9 @@ class LaneHandler(HttpHandler, Protocol):
 class HttpAcceptor:
     """See :class:`sansio_pingora.machine.Acceptor`."""
 
-    def __init__(self, lane: Lane, handler: LaneHandler, limits: Limits, options: HttpOptions, wall_offset: float) -> None:
+    def __init__(
+        self, lane: Lane, handler: LaneHandler, limits: Limits, options: HttpOptions, wall_offset: float
+    ) -> None:
         server_codec(options.engine, limits)  # an unknown engine is refused here, not at the first request
         self._lane = lane
         self._handler = handler

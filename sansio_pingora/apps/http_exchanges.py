@@ -53,35 +53,33 @@ class StreamingHandler(AppHandler):
         """See :class:`sansio_pingora.session.HttpHandler`."""
         try:
             begun = self._begin(session)
+            if begun is not None:
+                exchange = AppExchange(self, session, now)
+                exchange.run(routine_of(begun, exchange, self._form, self.name))
+                return exchange
         except Exception as exc:
             self.conclude(session, exc)
             return NOBODY
-        if begun is None:
-            if session.response_done and not session.upgraded:
-                session.release()
-                return NOBODY
-            plain = PlainExchange(self, session)
-            plain.begin()
-            return plain
-        exchange = AppExchange(self, session, now)
-        exchange.run(routine_of(begun, exchange, self._form, self.name))
-        return exchange
+        if session.response_done and not session.upgraded:
+            session.release()
+            return NOBODY
+        plain = PlainExchange(self, session)
+        plain.begin()
+        return plain
 
 
 def routine_of(begun: Any, routines: Routines, form: Form, name: str) -> Routine:
-    """The routine that goes on with what an entry of *form* returned."""
+    """The routine that goes on with what an entry of *form* returned.
+
+    :raises TypeError: it returned something that nothing can go on with.
+    """
     if form is Form.ASYNC:
         return routines.run_form(Form.ASYNC, lambda: begun)
     if isinstance(begun, Generator):
         return begun
     if iscoroutine(begun):
         begun.close()  # or Python complains that nobody awaited it
-    return _refuse(f"{name} returned {type(begun).__name__}: return None, or a generator of effects")
-
-
-def _refuse(text: str) -> Routine:
-    raise TypeError(text)
-    yield  # a generator, so that all ends as by any other exception
+    raise TypeError(f"{name} returned {type(begun).__name__}: return None, or a generator of effects")
 
 
 class _Nobody:
@@ -200,8 +198,11 @@ class AppExchange(BodyRoutines):
     def _has_more(self) -> bool:
         return self.session.upgraded and not self._raw_ended  # a tunnel begins behind the request's own end
 
-    def _is_written(self) -> bool:
+    def _is_unread(self) -> bool:
         return self.session.response_done and not self.session.upgraded
+
+    def _is_written(self) -> bool:
+        return self.session.response_done
 
     def _concluded(self, value: Any, error: Error | None) -> None:
         self._handler.conclude(self.session, error)

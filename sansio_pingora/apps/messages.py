@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Self
 
 from sansio_pingora.transport import SocketAddr
-from sansio_pingora.wire import Fields, RequestHeader, ResponseHeader, Text
+from sansio_pingora.wire import Fields, RequestHeader, ResponseHeader, Text, reason_phrase
 
 __all__ = ["Request", "Response"]
 
@@ -98,24 +98,24 @@ class Response:
         :raises Error: ``INVALID_HTTP_HEADER``, a part of the head is not legal.
         :raises ValueError: an informational status, or framing that contradicts *body*.
         """
-        if status < 200:
-            raise ValueError(f"a Response is final, {status} is not: stream with HttpServerApp to send one")
+        if not 200 <= status <= 999:
+            raise ValueError(f"status {status} is not from 200 to 999: a 1xx is streamed with HttpServerApp")
         data = body.encode() if isinstance(body, str) else bytes(body)
-        self.head = head = ResponseHeader(status, _pairs(headers))
         self.body = data
-        fields = head.fields
+        fields = Fields(_pairs(headers)) if headers else Fields.received([])
+        self.head = ResponseHeader.received(status, reason_phrase(status), b"1.1", fields)
         if b"transfer-encoding" in fields.index:
             raise ValueError("leave Transfer-Encoding to the connection: a Response has its length")
+        bodiless = status == 204 or status == 304
+        if data and bodiless:
+            raise ValueError(f"a response with status {status} has no body (RFC 9110 section 6.4.1)")
         if b"content-length" in fields.index:
             if data and fields.get_all(b"content-length") != [b"%d" % len(data)]:
                 raise ValueError(f"Content-Length {fields.get(b'content-length')!r} over a body of {len(data)} bytes")
-        elif data or status not in (204, 304):
-            fields.append(b"Content-Length", b"%d" % len(data))
-        if data:
-            if status in (204, 304):
-                raise ValueError(f"a response with status {status} has no body (RFC 9110 section 6.4.1)")
-            if b"content-type" not in fields.index:
-                fields.append(b"Content-Type", _TEXT if isinstance(body, str) else b"application/octet-stream")
+        elif not bodiless:
+            _add(fields, b"content-length", b"Content-Length", b"%d" % len(data))
+        if data and b"content-type" not in fields.index:
+            _add(fields, b"content-type", b"Content-Type", _TEXT if isinstance(body, str) else _BYTES)
 
     @property
     def status(self) -> int:
@@ -132,7 +132,14 @@ class Response:
 
 
 _TEXT = b"text/plain; charset=utf-8"
+_BYTES = b"application/octet-stream"
 
 
 def _pairs(headers: Iterable[tuple[Text, Text]] | Mapping[str, str]) -> Iterable[tuple[Text, Text]]:
     return headers.items() if isinstance(headers, Mapping) else headers
+
+
+def _add(fields: Fields, key: bytes, name: bytes, value: bytes) -> None:
+    """A line of our own making, which needs no proof."""
+    fields.items.append((name, value))
+    fields.index[key] = value

@@ -98,7 +98,7 @@ class BodyRoutines(Routines):
                 raise side.closed
             if self._ended and not self._has_more():
                 return 0, None
-            if self._is_written():
+            if self._is_unread():
                 raise LocalProtocolError("the response is complete: read the request before, the rest is thrown away")
             side.invite_body()
             self._reader = self.new_token()
@@ -122,9 +122,13 @@ class BodyRoutines(Routines):
         """Behind the end of the body something else may come."""
         return False
 
-    def _is_written(self) -> bool:
-        """Our side is complete, so that nothing more is read or waited for."""
+    def _is_unread(self) -> bool:
+        """What still comes of the body does not come here."""
         return False
+
+    def _is_written(self) -> bool:
+        """Our side is complete: there is no room to wait for."""
+        raise NotImplementedError
 
     def _concluded(self, value: Any, error: Error | None) -> None:
         """The callback is over: *value* is what it returned, *error* what it raised."""

@@ -103,13 +103,11 @@ class StreamAcceptor:
         receiver: Receiver = _PlainReceiver(self, stream)
         try:
             begun = self._begin(stream)
+            if begun is not None:
+                receiver = waiting = _WaitingReceiver(self, stream, now)
+                waiting.run(routine_of(begun, waiting, self._form, self.name))
         except Exception as exc:
             self.failed(stream, exc)
-        else:
-            if begun is not None:
-                waiting = _WaitingReceiver(self, stream, now)
-                waiting.run(routine_of(begun, waiting, self._form, self.name))
-                receiver = waiting
         return Endpoint(self.lane, connection, receiver, info)
 
     def failed(self, stream: RawStream, error: BaseException) -> None:
@@ -192,7 +190,7 @@ class _WaitingReceiver(BodyRoutines):
             self.broken_off(value.error)
 
     def _is_written(self) -> bool:
-        return False
+        return self._stream.done
 
     def _concluded(self, value: Any, error: Error | None) -> None:
         stream = self._stream

@@ -106,6 +106,8 @@ class ChunkedReader:
         except MessageFault:
             if not pieces:
                 raise
+            self._lines.restart()
+            self._trailer_lines = 0
         return _join(pieces), False
 
     def _read_size(self) -> bool:

@@ -170,9 +170,9 @@ class NativeCodec:
         return 0
 
     def write_trailers(self, trailers: Fields, out: list[bytes]) -> int:
-        """See :meth:`Codec.write_trailers`. Over a length or a close there is no place for them (RFC 9110 section 6.5.1)."""
+        """See :meth:`Codec.write_trailers`."""
         if not self._send_chunked:
-            return 0
+            return 0  # over a length or a close there is no place for them (RFC 9110 section 6.5.1)
         section = b"0\r\n%b\r\n" % trailers.to_bytes()
         out.append(section)
         return len(section)

@@ -267,7 +267,6 @@ class Http1Server(Http1Connection):
 
     def _frame(self, head: ResponseHeader, end: bool) -> tuple[int, bytes]:
         """How the body of *head* is framed, and the field line that says so where it has none."""
-        fields = head.fields
         try:
             framing = response_framing(head, b"GET")
         except MessageFault as fault:

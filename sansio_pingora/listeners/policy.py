@@ -55,8 +55,10 @@ class AcceptPolicy:
         "_left_out",
         "_max",
         "_next_line",
+        "_paused_until",
         "_rate",
         "_refilled",
+        "_slowed_until",
         "_stopped",
         "_tokens",
         "deadline",
@@ -75,6 +77,8 @@ class AcceptPolicy:
         self._stopped = False
         self._next_line = -math.inf
         self._left_out = 0
+        self._paused_until = -math.inf  # by a failure
+        self._slowed_until = -math.inf  # by the rate
         self.deadline = math.inf
         """When the pause in force ends; ``math.inf`` without one."""
         self.open = 0
@@ -99,23 +103,29 @@ class AcceptPolicy:
             self._tokens = min(self._burst, self._tokens + (now - self._refilled) * self._rate) - 1.0
             self._refilled = now
             if self._tokens < 1.0:
-                self.deadline = now + (1.0 - self._tokens) / self._rate
+                self._slowed_until = now + (1.0 - self._tokens) / self._rate
+                self._arm()
 
     def closed(self, now: float) -> None:
-        """One of the accepted connections is closed.
+        """One of the accepted connections is closed, and what it held is free: a pause after a failure ends.
+
+        So a backlog of clients that have long gone is cleared at full speed, not by one batch for each pause.
 
         :raises LocalProtocolError: none is open.
         """
         if self.open == 0:
             raise LocalProtocolError("closed more connections than were accepted")
         self.open -= 1
+        if self._paused_until != -math.inf:
+            self._paused_until = -math.inf
+            self._arm()
 
     def failed(self, errno_name: str, now: float) -> LogLine | None:
         """An accept failed with *errno_name*, like ``"EMFILE"``. Returns the line to log, if one is due."""
         alone = errno_name in _OF_ONE_CONNECTION
         if not alone and not self._stopped:
-            until = now + _PAUSE
-            self.deadline = until if self.deadline == math.inf else max(self.deadline, until)
+            self._paused_until = now + _PAUSE
+            self._arm()
         if now < self._next_line:
             self._left_out += 1
             return None
@@ -133,9 +143,14 @@ class AcceptPolicy:
     def handle_timeout(self, now: float) -> None:
         """Time has passed: a pause that is over ends. Early or repeated calls are harmless."""
         if now >= self.deadline:
+            self._paused_until = self._slowed_until = -math.inf
             self.deadline = math.inf
 
     def stop(self) -> None:
         """Accept nothing any more."""
         self._stopped = True
-        self.deadline = math.inf
+        self._arm()
+
+    def _arm(self) -> None:
+        until = max(self._paused_until, self._slowed_until)
+        self.deadline = math.inf if self._stopped or until == -math.inf else until

@@ -50,13 +50,20 @@ def _body(rng: Random, token: bytes, limits: Limits, faults: Faults) -> bytes:
     return (b"%b," % token * (size // (len(token) + 1) + 1))[:size]
 
 
-def _place(rng: Random, message: Labelled) -> int:
-    """An offset in one of the parts that *message* has, each as likely."""
-    first = rng.below(len(PARTS))
+_CHUNKED = ("chunk-line", "chunk-data", "chunk-end", "trailers")
+"""Parts that only a chunked body has."""
+
+
+def _place(rng: Random, message: Labelled, part: str = "") -> int:
+    """An offset in *part* of *message* if it has that, else in one of the parts that it has, each as likely."""
+    first = PARTS.index(part) if part else rng.below(len(PARTS))
     for part in PARTS[first:] + PARTS[:first]:
         if places := message.offsets(part):
             return rng.pick(places)
     raise AssertionError("every message has a start line")
+
+
+_STOPS = ("reset", "reset", "reset", "half-close", "half-close", "half-close", "stall", "close")
 
 
 def _split(rng: Random, data: bytes, most: int) -> list[bytes]:
@@ -68,18 +75,21 @@ def _split(rng: Random, data: bytes, most: int) -> list[bytes]:
     return pieces
 
 
-def _turn(rng: Random, name: str, number: int, limits: Limits, faults: Faults, *, last: bool) -> Turn:
+def _turn(rng: Random, name: str, number: int, limits: Limits, faults: Faults, *, last: bool, part: str = "") -> Turn:
+    """A request; one that has *part*, if that is given."""
     token = f"{name}-{number}".encode()
     method = rng.weighted([(6, b"GET"), (4, b"POST"), (2, b"PUT"), (1, b"HEAD"), (1, b"DELETE"), (1, b"OPTIONS")])
+    if part == "body" or part in _CHUNKED:
+        method = b"POST"
     # What HTTP/1.0 asks for may well be answered until the close, so nothing can follow it.
-    version = b"1.0" if last and rng.chance(0.15) else b"1.1"
+    version = b"1.0" if last and not part and rng.chance(0.15) else b"1.1"
     fields = [(b"Host", b"proxy.example"), (b"X-Token", token)]
     expects = False
     body: bytes | None = None
     chunked = False
     if method in (b"POST", b"PUT"):
-        body = _body(rng, token, limits, faults)
-        chunked = version == b"1.1" and rng.chance(0.5)
+        body = _body(rng, token, limits, faults) or (token if part else b"")
+        chunked = version == b"1.1" and (part in _CHUNKED if part else rng.chance(0.5))
         if version == b"1.1" and body and rng.chance(0.15):
             expects = True
             fields.append((b"Expect", b"100-continue"))
@@ -87,7 +97,7 @@ def _turn(rng: Random, name: str, number: int, limits: Limits, faults: Faults, *
         fields.append((b"X-Padding", b"p" * rng.below(2_000)))
     if version == b"1.0" and rng.chance(0.5):
         fields.append((b"Connection", b"keep-alive"))
-    trailers = [(b"X-Check", token)] if chunked and rng.chance(0.2) else []
+    trailers = [(b"X-Check", token)] if chunked and (part or rng.chance(0.2)) else []
     pieces = None if body is None else _split(rng, body, 5) if chunked else [body]
     message = request(
         method, b"/t/%b?n=%d" % (token, number), fields, pieces, chunked=chunked, trailers=trailers, version=version
@@ -136,7 +146,16 @@ def plan_client(rng: Random, name: str, limits: Limits, mood: Mood, faults: Faul
         faults.count("client hostile")
         return _hostile(rng, name)
     count = 1 + rng.below(5)
-    plan = Plan([_turn(rng, name, number, limits, faults, last=number == count - 1) for number in range(count)])
+    misbehaves = rng.chance(mood.clients)
+    stops, part = -1, ""
+    if misbehaves and rng.chance(0.6):  # in the middle of a request, mostly an early one
+        stops, part = rng.below(1 + rng.below(count)), rng.pick(PARTS)
+    plan = Plan(
+        [
+            _turn(rng, name, number, limits, faults, last=number == count - 1, part=part if number == stops else "")
+            for number in range(count)
+        ]
+    )
     if len(plan.turns) > 1 and rng.chance(0.35):
         faults.count("client pipelines")
         plan.pipelined = True
@@ -149,22 +168,19 @@ def plan_client(rng: Random, name: str, limits: Limits, mood: Mood, faults: Faul
         for _ in range(1 + rng.below(4)):
             if at := _place(rng, turn.message):
                 turn.pauses.append((at, rng.uniform(0.0, 0.05)))
-    if not rng.chance(mood.clients):
+    if not misbehaves:
         return plan
-    kind = rng.below(6)
-    if kind <= 2:
-        turn = rng.pick([turn for turn in plan.turns if turn.asked.body] or plan.turns)
-        turn.stop = (
-            _place(rng, turn.message),
-            rng.pick(("reset", "reset", "half-close", "half-close", "stall", "close")),
-        )
+    if stops >= 0:
+        turn = plan.turns[stops]
+        turn.stop = (_place(rng, turn.message, part), rng.pick(_STOPS))
         return plan
+    kind = rng.below(3)
     turn = rng.pick(plan.turns)
-    if kind == 3:
+    if kind == 0:
         faults.count("client drips")
         size = len(turn.message)
         turn.pauses += [(1 + rng.below(size - 1), rng.uniform(0.1, 4.0)) for _ in range(1 + rng.below(10))]
-    elif kind == 4:
+    elif kind == 1:
         plan.slow_read = rng.uniform(0.01, 1.5)
     else:
         plan.gives_up = rng.uniform(0.0, 6.0)
@@ -201,20 +217,25 @@ def random_behaviour(rng: Random, mood: Mood, faults: Faults) -> Callable[[Origi
     return behave
 
 
-def _behave(rng: Random, mood: Mood, origin: Origin, message: Message) -> Reply:
+def _behave(rng: Random, mood: Mood, origin: Origin, message: Message, part: str = "") -> Reply:
+    """A correct answer; one that has *part*, if that is given and the method allows for it."""
     answered = origin.ledger.answer(token_of(message.target))
     answered.status = rng.weighted([(12, 200), (2, 404), (1, 204), (1, 304), (1, 500)])
     size = rng.weighted([(4, 40), (3, 600), (2, 6_000), (1, 70_000)])
     answered.body = (b"%b;" % answered.token * (size // (len(answered.token) + 1) + 1))[: rng.below(size)]
     answered.complete = True
     framing = rng.weighted([(5, "length"), (4, "chunked"), (1, "close")])
+    if part:
+        answered.status = 200
+        answered.body = answered.body or answered.token
+        framing = "chunked" if part in _CHUNKED else "length" if part == "body" else framing
     version = b"1.0" if framing != "chunked" and rng.chance(0.1) else b"1.1"
     extra: tuple[tuple[bytes, bytes], ...] = ()
     closes = framing == "close" and message.method != b"HEAD" and answered.status not in (204, 304)
     if rng.chance(0.1):
         extra = ((b"Connection", b"close"),)
         closes = True
-    trailers = ((b"X-Sum", answered.token),) if rng.chance(0.1) else ()
+    trailers = ((b"X-Sum", answered.token),) if part == "trailers" or rng.chance(0.1) else ()
     labelled = reply_message(answered, message, framing=framing, trailers=trailers, version=version, extra=extra)
     informational = 0
     if rng.chance(0.08):
@@ -235,15 +256,13 @@ def _behave(rng: Random, mood: Mood, origin: Origin, message: Message) -> Reply:
 
 
 def _misbehave(rng: Random, mood: Mood, faults: Faults, origin: Origin, message: Message) -> Reply:
-    kind = rng.below(12)
-    reply = _behave(rng, mood, origin, message)
+    part = rng.pick(PARTS) if rng.chance(0.45) else ""
+    reply = _behave(rng, mood, origin, message, part)
     answered = origin.ledger.answered[-1]
-    if kind <= 3:  # stops somewhere
+    kind = rng.below(8)
+    if part:  # stops somewhere
         faults.count("origin truncates")
-        reply.stop = (
-            _place(rng, reply.message),
-            rng.pick(("reset", "reset", "half-close", "half-close", "close", "stall")),
-        )
+        reply.stop = (_place(rng, reply.message, part), rng.pick(_STOPS))
         answered.complete = False
         reply.reusable = False
         if answered.until_close and reply.stop[1] in ("half-close", "close"):
@@ -252,7 +271,7 @@ def _misbehave(rng: Random, mood: Mood, faults: Faults, origin: Origin, message:
                 # A body that lasts until the close was simply shorter.
                 _, end, answered.body = sent[sent.index(b"x-answer") :].partition(b"\r\n\r\n")
                 answered.complete = bool(end)
-    elif kind == 4:
+    elif kind == 0:
         faults.count("origin extra bytes")
         # No whole response: one that arrives when the connection is already in use again cannot be told from the
         # right one, by anybody. What can be told, that bytes had come too many, I-4 sees in any bytes.
@@ -262,28 +281,28 @@ def _misbehave(rng: Random, mood: Mood, faults: Faults, origin: Origin, message:
         reply.reusable = False
         if answered.until_close:  # then it is not extra
             answered.body += surplus
-    elif kind == 5:
+    elif kind == 1:
         reply.later = (rng.uniform(0.0, 1.0), rng.pick((b"", b"", b"junk", b"HTTP/1.1 ")))
-    elif kind == 6:
+    elif kind == 2:
         faults.count("origin 1xx burst")
         burst = b"HTTP/1.1 103 Early Hints\r\n\r\n" * (10 + rng.below(30))
         reply.message = Labelled([("start-line", burst), *reply.message.parts()])
-    elif kind == 7:
+    elif kind == 3:
         faults.count("origin lies")
         answered.complete = False
         reply.message = Labelled([("start-line", rng.pick(_LIES).replace(b"%b", answered.token))])
         reply.reusable = False
-    elif kind == 8:
+    elif kind == 4:
         reply.silent = True
         reply.reusable = False
-    elif kind == 9:
+    elif kind == 5:
         faults.count("origin switches unasked")
         answered.complete = False
         reply.message = Labelled(
             [("start-line", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nConnection: upgrade\r\n\r\n" + EVIL)]
         )
         reply.reusable = False
-    elif kind == 10:
+    elif kind == 6:
         reply.delay = rng.uniform(0.0, 10.0)
     else:
         reply.pauses += [

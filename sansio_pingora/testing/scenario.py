@@ -105,9 +105,9 @@ _TIMING = (
     ("at a timer", 0.01),
     ("past a timer", 0.01),
 )
+_SLOW_FILTERS = (("filter late", 0.2), ("filter out of order", 0.3))
 _FILTERS = (
-    ("filter late", 0.2),
-    ("filter out of order", 0.3),
+    *_SLOW_FILTERS,
     ("filter error", 0.04),
     ("filter cancelled", 0.04),
     ("filter never", 0.02),
@@ -116,8 +116,8 @@ _FILTERS = (
 
 
 def _weather(rng: Random, calm: bool) -> Weather:
-    if calm:
-        return Weather(_profiles(rng))
+    if calm:  # filters that take their time are no fault
+        return Weather(_profiles(rng), dict(_SLOW_FILTERS) if rng.chance(0.5) else {})
     chances: dict[str, float] = dict(_TIMING)
     for name in _NETWORK:
         if rng.chance(0.3):
@@ -133,7 +133,7 @@ def _weather(rng: Random, calm: bool) -> Weather:
 
 def _limits(rng: Random, calm: bool) -> Limits:
     if calm:
-        return Limits()
+        return Limits(high_water=rng.pick((512, 4_096, 65_536)))
     return Limits(
         first_byte_timeout=rng.pick((0.5, 4.0, 10.0)),
         head_timeout=rng.pick((0.5, 3.0, 10.0)),
@@ -195,7 +195,7 @@ def build_world(seed: int, application: ApplicationFactory | None = None) -> tup
     world = World(seed, _weather(rng, calm))
     limits = _limits(rng, calm)
     case = Case(Ledger(), limits, calm=calm)
-    mood = Mood(0.0, 0.0) if calm else Mood(rng.pick((0.0, 0.2, 0.6)), rng.pick((0.0, 0.2, 0.6)))
+    mood = Mood(0.0, 0.0) if calm else Mood(rng.pick((0.0, 0.3, 0.8)), rng.pick((0.0, 0.3, 0.7)))
     addresses = []
     for number in range(1 + rng.below(3)):
         address = f"10.0.1.{number + 1}:80"

@@ -109,7 +109,7 @@ def _hook(name: str, form: str, rng: Random, faults: Faults) -> Callable[..., An
         if name == "error_while_proxy":
             error: Error = args[2]
             return error.with_retry(True) if retries else error.decide_reuse(args[-1])
-        if name == "request_filter" and faults.enabled("filter late") and rng.chance(0.05):
+        if name == "request_filter" and faults.enabled("filter error") and rng.chance(0.05):
             args[0].respond_error(403)
             return True
         return None

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
+from sansio_pingora.testing.faults import ALL_FAULTS
 from sansio_pingora.testing.scenario import Report, build_world, run_seed
 from sansio_pingora.testing.world import OracleBroken, format_line
 
@@ -75,6 +76,8 @@ def _run_many(seeds: range, processes: int, show: int) -> int:
         _say(f"  {count:>8} input {name}")
     if missing := total.missing():
         _say(f"never fired: {', '.join(missing)}")
+    if seldom := [name for name in ALL_FAULTS if 0 < total.faults[name] < len(seeds) / 100]:
+        _say(f"fired in less than one of a hundred seeds: {', '.join(seldom)}")
     return 1 if failures else 0
 
 

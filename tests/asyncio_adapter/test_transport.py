@@ -117,7 +117,8 @@ def test_a_machine_that_does_not_want_to_read_holds_its_peer_back(uv):
         with pytest.raises(BlockingIOError):  # noqa: PT012 - how many it takes is the kernels' affair
             while True:
                 sock.send(bytes(65_536))
-        assert len(wire.received) == 0
+        # uvloop starts to read before it can be stopped: one piece may slip through.
+        assert len(wire.received) <= (256_000 if uv else 0)
 
 
 def test_reading_is_stopped_and_taken_up_again(uv):

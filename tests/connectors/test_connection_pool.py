@@ -103,6 +103,20 @@ def test_nothing_expired_is_handed_out_though_no_timer_fired():
     assert p.take_commands() == [CloseConnection("short", CloseReason.EXPIRED)]
 
 
+def test_idle_connections_count_for_the_cap():
+    p = pool(max_per_peer=2)
+    idle(p, "x", 1)
+    assert p.reserve("x")
+    assert not p.reserve("x")
+
+
+def test_a_peer_whose_connections_have_all_expired_is_forgotten():
+    p = pool()
+    idle(p, "x", 1, 0.0, 1.0)
+    assert p.acquire("x", 2.0) is None
+    assert not p._peers
+
+
 def test_a_lifetime_ends_an_idle_connection_early():
     p = pool(max_lifetime=100.0)
     idle(p, "x", "h", 0.0)

@@ -27,7 +27,7 @@ class PoolModel(RuleBasedStateMachine):
         size=st.sampled_from([4, 3, 2, 1, 0]),
         cap=st.sampled_from([3, 2, 1, None]),
         idle_timeout=st.sampled_from([5.0, 5.0, 2.0, 0.0]),
-        lifetime=st.sampled_from([None, None, 8.0]),
+        lifetime=st.sampled_from([None, None, 4.0]),
         requests=st.sampled_from([None, None, 3, 1]),
     )
     def start(self, size, cap, idle_timeout, lifetime, requests):

@@ -74,6 +74,8 @@ class Asker:
 
     def release(self, now, *, reuse):
         self.state = "released"
+        timeout = self.peer.options.idle_timeout
+        self.model.expires[self.lease.endpoint] = now + (4.0 if timeout is None else timeout)
         self.lease.connection.finish()
         self.model.net.connector.release(self.lease, now, reuse=reuse)
 
@@ -99,6 +101,7 @@ class ConnectorModel(RuleBasedStateMachine):
         self.cap = math.inf if cap is None else cap
         self.size = size
         self.askers = []
+        self.expires = {}  # of endpoints, when last released
 
     def in_state(self, state):
         return [asker for asker in self.askers if asker.state == state]
@@ -166,6 +169,7 @@ class ConnectorModel(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 1.0, 2.0, 5.0]))
     def time_passes(self, seconds):
         self.net.advance(seconds)
+        assert all(self.expires[endpoint] > self.net.now for endpoint in self.idle_endpoints())
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 3.0]))
     def the_timer_is_late(self, seconds):

@@ -52,6 +52,23 @@ def test_what_the_next_accept_would_meet_again_pauses(name):
     assert policy.deadline == math.inf
 
 
+def test_a_freed_descriptor_ends_the_pause_at_once():
+    policy = AcceptPolicy()
+    policy.accepted(0.0)
+    policy.failed("EMFILE", 0.0)
+    policy.closed(0.01)
+    assert policy.accepting
+    assert policy.deadline == math.inf
+
+
+def test_a_freed_descriptor_does_not_overrule_the_rate():
+    policy = AcceptPolicy(accept_rate=1)
+    policy.accepted(0.0)
+    policy.failed("EMFILE", 0.95)
+    policy.closed(0.96)
+    assert policy.deadline == 1.0
+
+
 @pytest.mark.parametrize("name", PASSING)
 def test_what_befell_one_connection_does_not_pause(name):
     policy = AcceptPolicy()
@@ -160,12 +177,13 @@ class PolicyModel(RuleBasedStateMachine):
     def close(self):
         self.policy.closed(self.now)
         self.open -= 1
+        self.paused_until = -math.inf
 
     @rule(name=st.sampled_from(PAUSING + PASSING))
     def fail(self, name):
         self.policy.failed(name, self.now)
         if name in PAUSING:
-            self.paused_until = max(self.paused_until, self.now + 0.1)
+            self.paused_until = self.now + 0.1
 
     @rule(step=st.floats(0, 3))
     def wait(self, step):

@@ -9,7 +9,6 @@ from sansio_pingora.limits import Limits
 from sansio_pingora.session import ServerConnection
 from sansio_pingora.testing import feed
 from sansio_pingora.testing import strategies as st
-from sansio_pingora.testing.reader import StrictReader
 from sansio_pingora.wire import Failed, Fields, Header, RequestHeader
 
 
@@ -68,17 +67,6 @@ def test_cuts_lose_nothing_and_yield_no_empty_piece(raw, cuts):
 
     assert b"".join(pieces) == raw
     assert all(pieces)
-
-
-@given(st.http1_pipelines())
-def test_pipelines_that_need_no_close_are_read_by_the_strict_reader(raw):
-    if b";" in raw.partition(b"\r\n\r\n")[2]:
-        return  # chunk extensions are legal, but we never emit them
-    reader = StrictReader(requests=True)
-
-    reader.feed(raw)
-
-    assert reader.message is None
 
 
 def test_the_package_does_not_load_hypothesis():

@@ -111,14 +111,17 @@ class AsyncioLane(LaneRunner):
     def _accept(self, listener: Listener) -> None:
         for sock, info in listener.accept(self.policy, monotonic()):
             transport = self._new_transport(sock, partial(self._admit, info), self._accepted_gone)
-            self._keep(self.loop.create_task(self._take(sock, transport)))
+            task = self.loop.create_task(self._make(sock, transport))
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._taken, sock, transport))
         self.listen()
 
-    async def _take(self, sock: socket.socket, transport: Transport) -> None:
-        try:
-            await self._make(sock, transport)
-        except Exception:
-            _LOG.exception("the event loop failed over a new connection, which is closed")
+    def _taken(self, sock: socket.socket, transport: Transport, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            self._abandon(sock, transport)  # perhaps it never began
+        elif exc := task.exception():
+            _LOG.error("the event loop failed over a new connection, which is closed", exc_info=exc)
 
     def _admit(self, info: TransportInfo, transport: Transport, now: float) -> None:
         if self.acceptor is None:
@@ -160,13 +163,16 @@ class AsyncioLane(LaneRunner):
         """Let the loop make its transport: the one public way from a socket to it that both loops have."""
         try:
             await self.loop.connect_accepted_socket(lambda: transport, sock)
-        except asyncio.CancelledError:  # the loops close the socket then, one of them without another word
-            transport.forget(monotonic())
+        except BaseException:
+            self._abandon(sock, transport)
             raise
-        except Exception:
-            sock.close()
-            transport.forget(monotonic())
-            raise
+
+    def _abandon(self, sock: socket.socket, transport: Transport) -> None:
+        # Cancelled half-way, both loops close the socket, but one of them without another word.
+        now = monotonic()
+        sock.close()
+        transport.forget(now)
+        self.settle(now)
 
     # ── dialling ─────────────────────────────────────────────────────────────────────
 

@@ -116,6 +116,9 @@ class Transport(asyncio.Protocol):
         now = monotonic()
         self._made(self, now)
         self._settler.settle(now)
+        if not self._reading:
+            # uvloop starts to read after this call, whatever was paused in it: it is told once more.
+            self._settler.loop.call_soon(self._pause_again)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
@@ -224,6 +227,10 @@ class Transport(asyncio.Protocol):
         self._paused = True
         self._endpoint.write_paused(now, self.unsent())
         self._settler.settle(now)
+
+    def _pause_again(self) -> None:
+        if not self._reading and not self._eof and not self._closing:
+            self._base.pause_reading()
 
     def _go_on(self) -> None:
         """The others had their turn."""

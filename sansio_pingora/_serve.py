@@ -1,0 +1,233 @@
+"""serve(): any application on any runtime, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+from sansio_pingora.apps import HttpOptions, HttpServerApp, HttpService, RawService, Request, ServeHttp, ServerApp
+from sansio_pingora.limits import Limits
+from sansio_pingora.listeners import ServerAddress
+from sansio_pingora.machine import Application
+from sansio_pingora.proxy import HttpProxy, ProxyHttp
+
+__all__ = ["App", "ServeControl", "make_application", "new_control", "runtime_names", "runtimes", "serve"]
+
+App = ProxyHttp | HttpServerApp | ServerApp | ServeHttp | Callable[[Request], Any]
+Listen = str | ServerAddress | Iterable[str | ServerAddress]
+
+_GROUP = "sansio_pingora.runtimes"
+# Ours, for a source tree on the path, which has no entry points; and what each needs beside this distribution.
+_OWN = {"asyncio": "sansio_pingora_asyncio", "gevent": "sansio_pingora_gevent", "threads": "sansio_pingora_threads"}
+_NEEDS = {"asyncio": "anyio", "gevent": "gevent"}
+
+# Limits that only some applications have a use for: elsewhere they would be ignored, so they are refused.
+_OF_PROXIES = frozenset(
+    {
+        "connection_timeout",
+        "idle_timeout",
+        "max_informational",
+        "max_per_peer",
+        "max_retries",
+        "pool_wait_timeout",
+        "replay_buffer",
+        "retry_budget",
+        "total_connection_timeout",
+        "upstream_keepalive_pool_size",
+        "write_timeout",
+    }
+)
+_OF_HANDLERS = frozenset({"max_buffered_body"})
+_OF_STREAMS = frozenset(
+    {
+        "accept_rate",
+        "high_water",
+        "linger_bytes",
+        "linger_timeout",
+        "max_connections",
+        "min_send_rate",
+        "read_timeout",
+        "write_idle_timeout",
+    }
+)
+_HTTP_OPTIONS = {option.name: option.type for option in fields(HttpOptions)}
+_RUNTIME_OPTIONS = {"threads": "threads", "uvloop": "asyncio"}
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+
+
+class ServeControl(Protocol):
+    """The handle on a running server; ``sansio_pingora_posix.Control`` is one. All of it is for any thread."""
+
+    addresses: list[str]
+    """Where the server listens, with real ports, once ``ready`` is set."""
+    ready: Any
+    """A :class:`threading.Event`: all addresses are bound."""
+
+    def stop(self, *, graceful: bool = True) -> None:
+        """End the server."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended."""
+
+
+def serve(
+    app: App,
+    *,
+    listen: Listen,
+    runtime: str = "asyncio",
+    signals: bool = True,
+    control: ServeControl | None = None,
+    grace_period: float = 30.0,
+    **options: Any,
+) -> None:
+    """Serve *app* until a signal or *control* stops it, then return.
+
+    *app* is a :class:`ProxyHttp`, an :class:`HttpServerApp`, a :class:`ServerApp`, a :class:`ServeHttp`, or a
+    handler ``Request -> Response``. *listen*: one address or several, like ``127.0.0.1:8080``, ``[::1]:8080``
+    or ``unix:/run/x.sock``. *signals*: in the main thread, SIGINT and SIGTERM end it gracefully within
+    *grace_period* seconds, a second one at once. *options* are the fields of
+    :class:`~sansio_pingora.limits.Limits`, ``engine``, ``allow_connect_method_proxying``,
+    ``abort_on_close``; ``threads`` (lanes of the threads runtime) and ``uvloop`` (of asyncio: True, False, or
+    None for where it is installed).
+
+    :raises ValueError: an address or option that is not known, of the wrong kind, or without effect here.
+    :raises TypeError: *app* is none of these, or has a callback that *runtime* cannot run.
+    :raises ImportError: *runtime* is not installed; the text says how to.
+    :raises Error: an address cannot be bound; nothing is left open.
+    """
+    addresses = _addresses(listen)
+    module = _load(runtime)
+    extra = {name: options.pop(name) for name in _RUNTIME_OPTIONS if name in options}
+    for name, value in extra.items():
+        if _RUNTIME_OPTIONS[name] != runtime:
+            raise ValueError(f"option {name!r} belongs to runtime {_RUNTIME_OPTIONS[name]!r}, not to {runtime!r}")
+        extra[name] = _count(name, value) if name == "threads" else _flag(name, value, optional=True)
+    application = make_application(app, options)
+    module.serve(application, addresses, control=control, signals=signals, grace_period=grace_period, **extra)
+
+
+def make_application(app: App, options: dict[str, Any]) -> Application:
+    """*app* with *options* as adapters serve it. See :func:`serve`.
+
+    :raises ValueError: an option that is not known, of the wrong kind, or without effect here.
+    :raises TypeError: *app* is none of the kinds that are served.
+    """
+    if isinstance(app, type):
+        raise TypeError(f"{app.__name__} is a class: give an object of it, {app.__name__}()")
+    http = {name: options[name] for name in _HTTP_OPTIONS if name in options}
+    rest = {name: value for name, value in options.items() if name not in http}
+    _refuse_unknown(rest)
+    if isinstance(app, ServerApp):
+        _refuse(http, "HTTP, and this application is a ServerApp")
+        _refuse(rest.keys() - _OF_STREAMS, "HTTP, and this application is a ServerApp")
+        return RawService(app, Limits.from_options(rest))
+    http_options = HttpOptions(**{name: _http_option(name, value) for name, value in http.items()})
+    if isinstance(app, ProxyHttp):
+        _refuse(rest.keys() & _OF_HANDLERS, "handlers, and this application is a ProxyHttp")
+        return HttpProxy(app, Limits.from_options(rest), http_options)
+    _refuse(rest.keys() & _OF_PROXIES, "proxies, and this application is none")
+    if isinstance(app, HttpServerApp):
+        _refuse(rest.keys() & _OF_HANDLERS, "handlers, and this application is an HttpServerApp")
+        return HttpService(app, Limits.from_options(rest), http_options)
+    if not isinstance(app, ServeHttp):
+        if not callable(app):
+            raise TypeError(
+                f"{app!r} cannot be served: a ProxyHttp, an HttpServerApp, a ServerApp, or a callable that takes a "
+                "Request and returns a Response"
+            )
+        app = ServeHttp(app)
+    return HttpService(app, Limits.from_options(rest), http_options)
+
+
+def runtimes() -> list[str]:
+    """The names of the runtimes that are installed, ours first."""
+    return [name for name in runtime_names() if name not in _NEEDS or find_spec(_NEEDS[name]) is not None]
+
+
+def runtime_names() -> list[str]:
+    """The names of the runtimes that are known, installed or not, ours first."""
+    return [*_OWN, *sorted({point.name for point in entry_points(group=_GROUP)} - _OWN.keys())]
+
+
+def new_control() -> ServeControl:
+    """A handle to give to :func:`serve`."""
+    control: ServeControl = import_module("sansio_pingora_posix").Control()
+    return control
+
+
+def _load(runtime: str) -> Any:
+    """The module of *runtime*.
+
+    :raises ValueError: there is no such runtime.
+    :raises ImportError: it cannot be loaded; the text says what to install.
+    """
+    found = entry_points(group=_GROUP, name=runtime)
+    if not found and runtime not in _OWN:
+        names = runtimes()
+        close = get_close_matches(runtime, names, n=1)
+        raise ValueError(
+            f"unknown runtime {runtime!r}" + (f" (did you mean {close[0]!r}?)" if close else f": {', '.join(names)}")
+        )
+    try:
+        return next(iter(found)).load() if found else import_module(_OWN[runtime])
+    except ModuleNotFoundError as exc:
+        if runtime not in _OWN or exc.name is None or exc.name.partition(".")[0] not in _NEEDS.values():
+            raise
+        raise ImportError(
+            f"runtime {runtime!r} needs {exc.name}: pip install 'sansio-pingora[{runtime}]'", name=exc.name
+        ) from exc
+
+
+def _addresses(listen: Listen) -> list[ServerAddress]:
+    one = isinstance(listen, str | ServerAddress)
+    given: Iterable[str | ServerAddress] = [listen] if one else listen  # type: ignore[list-item,assignment]  # by `one`
+    addresses = [ServerAddress.parse(text) if isinstance(text, str) else text for text in given]
+    if not addresses:
+        raise ValueError("listen names no address: '127.0.0.1:8080', '[::1]:8080' or 'unix:/run/x.sock'")
+    return addresses
+
+
+def _refuse(names: Iterable[str], why: str) -> None:
+    for name in sorted(names):
+        raise ValueError(f"option {name!r} belongs to {why}: leave it out")
+
+
+def _refuse_unknown(options: dict[str, Any]) -> None:
+    """Before anything else is said of them; limits answer for the names that they know of."""
+    limits = {limit.name for limit in fields(Limits)}
+    others = [*_HTTP_OPTIONS, *_RUNTIME_OPTIONS, "grace_period", "listen", "runtime", "signals"]
+    for name in options.keys() - limits:
+        close = get_close_matches(name, [*others, *limits], n=1)
+        if close and close[0] in others:
+            raise ValueError(f"unknown option {name!r} (did you mean {close[0]!r}?)")
+
+
+def _http_option(name: str, value: Any) -> Any:
+    if name != "engine":
+        return _flag(name, value)
+    if value not in ("native", "hyper"):
+        raise ValueError(f"option 'engine' is 'native' or 'hyper', not {value!r}")
+    return value
+
+
+def _flag(name: str, value: Any, *, optional: bool = False) -> bool | None:
+    if isinstance(value, bool) or (optional and value is None):
+        return value
+    text = value.lower() if isinstance(value, str) else None
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise ValueError(f"option {name!r} is true or false, not {value!r}")
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"option {name!r} is a whole number of 1 or more, not {value!r}")
+    return value

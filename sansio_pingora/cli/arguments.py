@@ -1,0 +1,103 @@
+"""What may be typed behind ``sansio-pingora``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+
+from sansio_pingora._serve import runtime_names
+from sansio_pingora.listeners import ServerAddress
+from sansio_pingora.upstreams import HttpPeer
+
+__all__ = ["make_parser"]
+
+_LATER = {"https": "TLS", "h2": "HTTP/2 over TLS", "h2c": "HTTP/2"}
+
+
+def make_parser() -> ArgumentParser:
+    """The parser; ``command`` names what is to be run."""
+    parser = ArgumentParser(
+        prog="sansio-pingora",
+        description="An HTTP proxy and origin whose protocol is pure state machines, on asyncio, gevent or threads.",
+        epilog="Exit codes: 0, 1 runtime failure, 2 usage, 78 configuration.",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="a proxy before a built-in origin, real requests, and what came of them")
+    demo.add_argument("--runtime", type=_runtime, metavar="R", help="only this one; otherwise all in turn")
+
+    proxy = commands.add_parser("proxy", help="pass requests on to one origin or several, in turn")
+    _add_serving(proxy)
+    proxy.add_argument(
+        "--to",
+        type=_peer,
+        action="append",
+        required=True,
+        metavar="[http://]HOST:PORT",
+        help="an origin; given again, requests go round, and on to the next where one cannot be reached",
+    )
+
+    origin = commands.add_parser("origin", help="the built-in origin: / /echo /bytes/N /status/N /headers /delay/S …")
+    _add_serving(origin)
+
+    commands.add_parser("version", help="this version, Python's, and the runtimes that are installed")
+    return parser
+
+
+def _add_serving(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--listen",
+        type=_address,
+        action="append",
+        required=True,
+        metavar="HOST:PORT",
+        help="where to listen: 127.0.0.1:8080, [::1]:8080 or unix:/run/x.sock; may be given again",
+    )
+    parser.add_argument("--runtime", type=_runtime, default="asyncio", metavar="R", help="asyncio, gevent or threads")
+    parser.add_argument(
+        "-o",
+        type=_option,
+        action="append",
+        default=[],
+        dest="options",
+        metavar="KEY=VALUE",
+        help="a limit or option, as in serve(): -o head_timeout=5",
+    )
+
+
+def _address(text: str) -> ServerAddress:
+    try:
+        return ServerAddress.parse(text)
+    except ValueError as exc:
+        raise ArgumentTypeError(str(exc)) from None
+
+
+def _peer(text: str) -> HttpPeer:
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "http", text
+    if scheme in _LATER:
+        raise ArgumentTypeError(f"{text}: this version speaks http to origins, {_LATER[scheme]} is for a later one")
+    if scheme != "http":
+        raise ArgumentTypeError(f"{text}: write [http://]HOST:PORT")
+    address = rest.rstrip("/")
+    if separator and "/" not in address and (":" not in address or address.endswith("]")):
+        address += ":80"
+    try:
+        return HttpPeer(address)
+    except ValueError as exc:
+        raise ArgumentTypeError(str(exc)) from None
+
+
+def _option(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ArgumentTypeError(f"{text!r}: write KEY=VALUE")
+    return key.strip().replace("-", "_"), value.strip()
+
+
+def _runtime(text: str) -> str:
+    names = runtime_names()
+    if text not in names:
+        raise ArgumentTypeError(f"unknown runtime {text!r}: {', '.join(names)}")
+    return text

@@ -1,0 +1,87 @@
+"""The commands themselves."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from argparse import Namespace
+from typing import Any, assert_never
+
+from sansio_pingora import __version__
+from sansio_pingora._serve import App, ServeControl, new_control, runtimes, serve
+from sansio_pingora.apps import OriginApp
+from sansio_pingora.cli.demo import demonstrate
+from sansio_pingora.cli.forwarding import RoundRobin
+from sansio_pingora.cli.logs import set_up_logging
+
+__all__ = ["CONFIGURATION", "OK", "RUNTIME_FAILURE", "USAGE", "Misconfigured", "run"]
+
+OK = 0
+RUNTIME_FAILURE = 1
+USAGE = 2
+CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+
+
+class Misconfigured(Exception):
+    """What was asked for cannot be done as it was asked."""
+
+    code = CONFIGURATION
+
+
+def run(arguments: Namespace) -> int:
+    """Run the command of *arguments*; returns its exit code.
+
+    :raises Misconfigured: an option or a runtime that is not there.
+    :raises Error: the server could not be started.
+    """
+    match arguments.command:
+        case "demo":
+            return _demo(arguments.runtime)
+        case "proxy":
+            return _serve(RoundRobin(arguments.to), arguments)
+        case "origin":
+            return _serve(OriginApp(), arguments)
+        case "version":
+            print(f"sansio-pingora {__version__}, Python {platform.python_version()}, {', '.join(runtimes())}")
+            return OK
+        case command:
+            assert_never(command)
+
+
+def _demo(runtime: str | None) -> int:
+    installed = runtimes()
+    if runtime is not None and runtime not in installed:
+        raise Misconfigured(f"runtime {runtime!r} is not installed: pip install 'sansio-pingora[{runtime}]'")
+    return OK if demonstrate([runtime] if runtime is not None else installed) else RUNTIME_FAILURE
+
+
+def _serve(app: App, arguments: Namespace) -> int:
+    set_up_logging()
+    options: dict[str, Any] = {}
+    for key, value in arguments.options:
+        if key in options:
+            raise Misconfigured(f"option {key!r} is given twice")
+        options[key] = value
+    control = new_control()
+    control.ready = _Announcement(control, arguments.command)
+    try:
+        serve(app, listen=arguments.listen, runtime=arguments.runtime, control=control, **options)
+    except (ImportError, TypeError, ValueError) as exc:
+        if control.ready.is_set():
+            raise
+        raise Misconfigured(exc) from exc
+    return OK
+
+
+class _Announcement(threading.Event):
+    """Set when the server listens: says where."""
+
+    def __init__(self, control: ServeControl, what: str) -> None:
+        super().__init__()
+        self._control = control
+        self._what = what
+
+    def set(self) -> None:
+        for address in self._control.addresses:
+            print(f"{self._what} listens on {address}", flush=True)
+        super().set()
