@@ -162,7 +162,8 @@ class Connection(Protocol):
     def send(self, stream_id: int, task: HttpTask, now: float) -> int:
         """Queue *task*; returns the room left, 0 or less when the sender should wait for :class:`Writable`.
 
-        ``Failed`` ends the stream so that the peer sees it incomplete.
+        ``Failed`` ends the stream so that the peer sees it incomplete. What is sent to a stream
+        that the connection itself broke off is dropped: its ``Failed`` event may still be on its way.
 
         :raises LocalProtocolError: not legal now; nothing was queued.
         """
@@ -395,8 +396,11 @@ class Lane:
         """When to call :meth:`due`. May be early, never late."""
         return self._timers[0][0] if self._timers else math.inf
 
-    def drain(self, now: float) -> list[Member]:
+    def drain(self, now: float, contain: Callable[[Member, Exception, float], None] | None = None) -> list[Member]:
         """The members to serve, each once; call again until it returns none.
+
+        *contain* is told of an exception of a member that was run here, so that the others still
+        get their turn; without it the exception passes.
 
         Runs what is due at once, and arms the deadlines of what it returns. A deadline that
         moved later is left where it is armed and looked at again then: so the deadlines of an
@@ -411,7 +415,12 @@ class Lane:
             member.listed = False
             deadline = member.deadline
             if deadline == AT_ONCE:
-                member.handle_timeout(now)
+                try:
+                    member.handle_timeout(now)
+                except Exception as exc:
+                    if contain is None:
+                        raise
+                    contain(member, exc, now)
                 deadline = member.deadline
             if deadline < member.armed:
                 member.armed = deadline

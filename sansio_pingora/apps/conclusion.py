@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from traceback import format_exception
 
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.session import ServerSession, as_error
-from sansio_pingora.wire import Failed
 
 __all__ = ["conclude", "traceback_of"]
 
@@ -24,10 +22,9 @@ def conclude(session: ServerSession, what: str, error: BaseException | None) -> 
         line = _complete(session, what)
     elif error is not None:
         line = _fail(session, what, error)
-    if session.upgraded and session.closed is None:
+    if session.upgraded:
         # Nobody reads the tunnel's other direction any more: end it behind what is on its way out.
-        with suppress(LocalProtocolError):  # it has ended already
-            session.write_task(Failed(Error(ErrorType.CONNECTION_CLOSED, f"{what} has ended").into_in()))
+        session.shutdown(Error(ErrorType.CONNECTION_CLOSED, f"{what} has ended").into_in())
     session.release()
     return line
 

@@ -60,7 +60,7 @@ class StreamingHandler(AppHandler):
         except Exception as exc:
             self.conclude(session, exc)
             return NOBODY
-        if session.response_done and not session.upgraded:
+        if session.finished:
             session.release()
             return NOBODY
         plain = PlainExchange(self, session)
@@ -100,18 +100,16 @@ NOBODY: Exchange = _Nobody()
 class PlainExchange:
     """Calls back for every later event."""
 
-    __slots__ = ("_ended", "_handler", "_owed", "_raw_ended", "_session")
+    __slots__ = ("_handler", "_owed", "_session")
 
     def __init__(self, handler: StreamingHandler, session: ServerSession) -> None:
         self._handler = handler
         self._session = session
         self._owed = 0  # read credit held back until there is room
-        self._ended = session.is_body_empty()
-        self._raw_ended = False
 
     def begin(self) -> None:
         """Behind ``process_new_http``."""
-        if not self._ended:
+        if not self._session.is_body_empty():
             self._session.invite_body()
         self._settle()
 
@@ -121,14 +119,8 @@ class PlainExchange:
         session.now = now
         session.received(task)
         kind = type(task)
-        if kind is Body:
-            self._owed += len(task.data)  # type: ignore[union-attr]  # a Body
-            self._ended = self._ended or task.end
-        elif kind is UpgradedBody:
-            self._owed += len(task.data)  # type: ignore[union-attr]  # an UpgradedBody
-            self._raw_ended = task.end
-        else:
-            self._ended = True
+        if kind is Body or kind is UpgradedBody:
+            self._owed += len(task.data)  # type: ignore[union-attr]  # it has data
         try:
             self._handler.app.request_task(session, task)
         except Exception as exc:
@@ -151,11 +143,11 @@ class PlainExchange:
     def _settle(self) -> None:
         """Give credit for what was used, and end what nothing can go on with."""
         session = self._session
-        if session.closed is not None or (session.response_done and not session.upgraded):
+        if session.finished:
             session.release()
         elif session.room <= 0:
             return  # writable comes
-        elif self._raw_ended if session.upgraded else self._ended:
+        elif session.is_body_done():
             self._handler.conclude(session, None)
         elif self._owed:
             owed, self._owed = self._owed, 0
@@ -165,12 +157,11 @@ class PlainExchange:
 class AppExchange(BodyRoutines):
     """Runs a callback that waits."""
 
-    __slots__ = ("_handler", "_raw_ended", "session")
+    __slots__ = ("_handler", "session")
 
     def __init__(self, handler: AppHandler, session: ServerSession, now: float) -> None:
         super().__init__(handler.lane, session, now, ended=session.is_body_empty())
         self._handler = handler
-        self._raw_ended = False
         self.session = session
 
     def receive_task(self, task: HttpTask, now: float) -> None:
@@ -181,11 +172,8 @@ class AppExchange(BodyRoutines):
         kind = type(task)
         if kind is Failed:
             self.broken_off(task.error)  # type: ignore[union-attr]  # a Failed
-        elif kind is Body:
-            self.arrived(task.data, task.end)  # type: ignore[union-attr]  # a Body
-        elif kind is UpgradedBody:
-            self._raw_ended = task.end
-            self.arrived(task.data, task.end)  # type: ignore[union-attr]  # an UpgradedBody
+        elif kind is Body or kind is UpgradedBody:
+            self.arrived(task.data, task.end)  # type: ignore[union-attr]  # it has data
         else:
             self.arrived(b"", True)
 
@@ -196,7 +184,7 @@ class AppExchange(BodyRoutines):
         self.room_came()
 
     def _has_more(self) -> bool:
-        return self.session.upgraded and not self._raw_ended  # a tunnel begins behind the request's own end
+        return self.session.upgraded and not self.session.is_body_done()  # a tunnel begins behind the request's end
 
     def _is_unread(self) -> bool:
         return self.session.response_done and not self.session.upgraded

@@ -18,7 +18,7 @@ Answering = Awaitable[None] | Generator[Any, Any, None] | None
 
 
 class HttpServerApp:
-    """Answers requests task by task: one object for all of them.
+    """Answers requests task by task: one object for all of them, on several lanes at once where there are several.
 
     ``process_new_http`` begins each exchange, in one of three forms:
 
@@ -61,8 +61,8 @@ class HttpApp(Protocol):
     def check(self, runtime: str, *, can_await: bool) -> None:
         """See :meth:`sansio_pingora.machine.Application.check`."""
 
-    def handler(self, lane: Lane, limits: Limits, now: float) -> LaneHandler:
-        """Itself on one lane."""
+    def handler(self, lane: Lane, limits: Limits, now: float, *, can_await: bool) -> LaneHandler:
+        """Itself on one lane, of a runtime that was checked."""
 
 
 class HttpService:
@@ -78,14 +78,16 @@ class HttpService:
         self.limits = limits or Limits()
         self.options = options or HttpOptions()
         self._app: HttpApp = _Streaming(app) if isinstance(app, HttpServerApp) else app
+        self._can_await = True
 
     def check(self, runtime: str, *, can_await: bool) -> None:
         """See :meth:`sansio_pingora.machine.Application.check`."""
         self._app.check(runtime, can_await=can_await)
+        self._can_await = can_await
 
     def open(self, lane: Lane, now: float, wall: float) -> Acceptor:
         """See :meth:`sansio_pingora.machine.Application.open`."""
-        handler = self._app.handler(lane, self.limits, now)
+        handler = self._app.handler(lane, self.limits, now, can_await=self._can_await)
         return HttpAcceptor(lane, handler, self.limits, self.options, wall - now)
 
 
@@ -106,6 +108,6 @@ class _Streaming:
         """See :meth:`HttpApp.check`."""
         check_form(self._name, self._form, runtime, can_await=can_await)
 
-    def handler(self, lane: Lane, limits: Limits, now: float) -> LaneHandler:
+    def handler(self, lane: Lane, limits: Limits, now: float, *, can_await: bool) -> LaneHandler:
         """See :meth:`HttpApp.handler`."""
         return StreamingHandler(self._app, self._name, self._form, lane, now)

@@ -180,10 +180,10 @@ def _late(session: ServerSession, seconds: float) -> Generator[Any, Any, None]:
     _text(session, 200, f"waited {seconds:g} s\n")
 
 
-def _drip(session: ServerSession, _: str) -> Generator[Any, Any, None]:
+def _drip(session: ServerSession, _argument: str) -> Generator[Any, Any, None]:
     assert session.req_header is not None  # an exchange begins with a head
     query = session.req_header.query.decode("latin-1")
-    given = dict(part.partition("=")[::2] for part in query.split("&") if part)
+    given = {name: value for name, _, value in (part.partition("=") for part in query.split("&") if part)}
     if unknown := given.keys() - {"n", "interval"}:
         raise _Refused(400, f"unknown parameter {min(unknown)!r}: n and interval are known\n")
     number = _whole(given.get("n", "5"), "n", _MAX_DRIPS)

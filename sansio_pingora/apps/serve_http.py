@@ -41,16 +41,16 @@ class ServeHttp:
         if inline and self._form is not Form.PLAIN:
             raise TypeError(f"{self._name} is {self._form.name.lower()} and cannot run inline: leave inline out")
         self._inline = inline
-        self._offload = False
 
     def check(self, runtime: str, *, can_await: bool) -> None:
-        """See :meth:`sansio_pingora.machine.Application.check`. Settles where a plain handler runs."""
+        """See :meth:`sansio_pingora.machine.Application.check`."""
         check_form(self._name, self._form, runtime, can_await=can_await)
-        self._offload = self._form is Form.PLAIN and not self._inline and not can_await
 
-    def handler(self, lane: Lane, limits: Limits, now: float) -> LaneHandler:
+    def handler(self, lane: Lane, limits: Limits, now: float, *, can_await: bool) -> LaneHandler:
         """See :meth:`sansio_pingora.apps.HttpApp.handler`."""
-        form = Form.BLOCKING if self._offload else self._form
+        form = self._form
+        if form is Form.PLAIN and not self._inline and not can_await:
+            form = Form.BLOCKING
         return _WholeHandler(self._handler, self._name, form, limits.max_buffered_body, lane, now)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sansio_pingora.apps.conclusion import traceback_of
 from sansio_pingora.apps.http_exchanges import routine_of
 from sansio_pingora.apps.reading import BodyRoutines
-from sansio_pingora.errors import Error, LocalProtocolError
+from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Endpoint, Lane, LogLine, Receiver, Writable
 from sansio_pingora.session import Form, RawConnection, Routines
@@ -127,11 +127,12 @@ class StreamAcceptor:
 class _PlainReceiver:
     """Calls back for every event."""
 
-    __slots__ = ("_acceptor", "_owed", "_stream")
+    __slots__ = ("_acceptor", "_ended", "_owed", "_stream")
 
     def __init__(self, acceptor: StreamAcceptor, stream: RawStream) -> None:
         self._acceptor = acceptor
         self._stream = stream
+        self._ended = False
         self._owed = 0  # read credit held back until there is room
 
     def receive_event(self, stream_id: int, value: Any, now: float) -> None:
@@ -156,13 +157,19 @@ class _PlainReceiver:
                 self._owed += len(value.data)
                 app.received(stream, value.data)
             if value.end:
+                self._ended = True
                 app.finished(stream)
         elif kind is Writable:
             stream.room = value.room
             app.writable(stream)
-        elif kind is Failed:
-            stream.closed = value.error
-            app.lost(stream, value.error)
+        elif kind is Failed or not (stream.done and self._ended):
+            stream.closed = value.error or _aborted()
+            app.lost(stream, stream.closed)
+
+
+def _aborted() -> Error:
+    """Why a connection ended of which nobody says why, while somebody still had to do with it."""
+    return Error(ErrorType.CONNECTION_CLOSED, "the connection was aborted").into_in()
 
 
 class _WaitingReceiver(BodyRoutines):
@@ -185,9 +192,9 @@ class _WaitingReceiver(BodyRoutines):
         elif kind is Writable:
             stream.room = value.room
             self.room_came()
-        elif kind is Failed:
-            stream.closed = value.error
-            self.broken_off(value.error)
+        elif stream.closed is None and (kind is Failed or not (stream.done and self._ended)):
+            stream.closed = value.error or _aborted()
+            self.broken_off(stream.closed)
 
     def _is_written(self) -> bool:
         return self._stream.done

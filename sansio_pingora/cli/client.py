@@ -6,6 +6,7 @@ import select
 import socket
 from collections.abc import Iterable
 from time import monotonic
+from typing import Self
 
 from sansio_pingora.errors import Error
 from sansio_pingora.http1 import Http1Client
@@ -54,7 +55,7 @@ class Client:
         self.sent = 0
         self.received = 0
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -88,7 +89,8 @@ class Client:
         tasks.reverse()
         waits = b"expect" in head.fields.index  # for an answer to the head: a 100, or a final one
         while True:
-            while tasks and not out and not (waits and not isinstance(tasks[-1], Header) and not answer.informational):
+            held_back = waits and not answer.informational
+            while tasks and not out and (isinstance(tasks[-1], Header) or not held_back):
                 connection.send(stream, tasks.pop(), monotonic())
                 out = b"".join(connection.data_to_send())
             data, out = self._exchange(out)

@@ -9,9 +9,9 @@ __all__ = ["OneLine", "set_up_logging"]
 
 
 class OneLine(logging.Formatter):
-    """Time in UTC, level, logger, text; line breaks inside become ``\\n``, so that nobody can forge a record."""
+    """Time in UTC, level, logger, text; line breaks inside are escaped, so that nobody can forge a record."""
 
-    converter = time.gmtime
+    converter = time.gmtime  # type: ignore[assignment]  # typeshed's is narrower than logging's
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")

@@ -3,14 +3,8 @@
 from sansio_pingora.connectors.connector import Connector
 from sansio_pingora.connectors.dial_plan import DialPlan
 from sansio_pingora.connectors.lease import Lease, UpstreamConnection, Waiter
-from sansio_pingora.connectors.pool import (
-    CloseConnection,
-    CloseReason,
-    ConnectionPool,
-    Grant,
-    PoolCommand,
-    WaitTimedOut,
-)
+from sansio_pingora.connectors.pool import ConnectionPool
+from sansio_pingora.connectors.pool_commands import CloseConnection, CloseReason, Grant, PoolCommand, WaitTimedOut
 
 __all__ = [
     "CloseConnection",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, assert_never
 from sansio_pingora.connectors.deadlines import Deadlines
 from sansio_pingora.connectors.dial_plan import DialPlan
 from sansio_pingora.connectors.lease import Lease, UpstreamConnection, Waiter
-from sansio_pingora.connectors.pool import CloseConnection, ConnectionPool, Grant, PoolCommand, WaitTimedOut
+from sansio_pingora.connectors.pool import ConnectionPool
+from sansio_pingora.connectors.pool_commands import CloseConnection, Grant, PoolCommand, WaitTimedOut
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
 from sansio_pingora.machine import CancelDial, Command, Endpoint, Lane
 from sansio_pingora.transport import TransportInfo

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from sansio_pingora.http1.head_reader import parse_lines
+from sansio_pingora.http1.line_memo import LINES, UnprovedLineError
 from sansio_pingora.http1.lines import LineReader
 from sansio_pingora.limits import Limits
 from sansio_pingora.wire import Fields, MessageFault, ReceiveBuffer
-from sansio_pingora.wire.grammar import CHUNK_LINE, FIELD_LINE
+from sansio_pingora.wire.grammar import CHUNK_LINE
 
 __all__ = ["FORBIDDEN_TRAILERS", "ChunkedReader"]
 
 _MAX_SIZE = 2**63 - 1
-_MAX_CHUNK_LINE = 16 + 256  # size and extensions, without CRLF (CVE-2023-39326)
+_MAX_CHUNK_LINE = 256  # size and extensions, without CRLF (CVE-2023-39326)
 
 # Fields that frame, route, authenticate or describe the content: known too late in a trailer,
 # and dangerous to merge (RFC 9110 section 6.5.1).
@@ -65,7 +65,7 @@ class ChunkedReader:
         self._left = 0
         self._body = 0
         self._overhead = 0
-        self._trailer_lines = 0
+        self._trailer_lines: list[tuple[bytes, bytes]] = []
         self.trailers: Fields | None = None
         """The trailer fields, once the body is complete; None when there were none."""
 
@@ -107,7 +107,7 @@ class ChunkedReader:
             if not pieces:
                 raise
             self._lines.restart()
-            self._trailer_lines = 0
+            self._trailer_lines: list[tuple[bytes, bytes]] = []
         return _join(pieces), False
 
     def _read_size(self) -> bool:
@@ -145,20 +145,21 @@ class ChunkedReader:
             if line:
                 self._judge_trailer(line)
                 continue
-            block = self._buffer.take(lines.end)[:-2]
-            if block:
-                self.trailers = Fields.received(parse_lines(block))
+            self._buffer.skip(lines.end)
+            if self._trailer_lines:
+                self.trailers = Fields.received(self._trailer_lines)
             return True
         return False
 
     def _judge_trailer(self, line: bytes) -> None:
-        if not FIELD_LINE.fullmatch(line):
-            raise MessageFault(400, f"trailer line {line[:80]!r} is not 'name: value'")
-        name = line.partition(b":")[0]
-        if name.lower() in FORBIDDEN_TRAILERS:
+        try:
+            item, name = LINES[line]
+        except UnprovedLineError:
+            raise MessageFault(400, f"trailer line {line[:80]!r} is not 'name: value'") from None
+        if name in FORBIDDEN_TRAILERS:
             raise MessageFault(400, f"field {name!r} is not allowed in trailers")
-        self._trailer_lines += 1
-        if self._trailer_lines > self._limits.max_trailer_fields:
+        self._trailer_lines.append(item)
+        if len(self._trailer_lines) > self._limits.max_trailer_fields:
             raise MessageFault(431, f"more than {self._limits.max_trailer_fields} trailer lines")
 
 

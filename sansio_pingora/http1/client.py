@@ -69,14 +69,18 @@ class Http1Client(Http1Connection):
         write_timeout: float | None = None,
     ) -> None:
         super().__init__(codec or NativeCodec(limits, server=False), limits)
-        self._read_timeout = limits.read_timeout if read_timeout is None else read_timeout
-        self._write_timeout = limits.write_timeout if write_timeout is None else write_timeout
+        self.set_timeouts(read_timeout, write_timeout)
         self._method = b""
         self._offered: list[bytes] = []  # protocols to upgrade to
         self._informational = self._informational_size = 0
         self._answered = False  # the answer is complete, though the request is not
         self.peer_version = b"1.1"
         """What the origin answered with last."""
+
+    def set_timeouts(self, read_timeout: float | None, write_timeout: float | None) -> None:
+        """Change the time-outs, for an exchange with other ones than the last; None takes the limits'."""
+        self._read_timeout = self.limits.read_timeout if read_timeout is None else read_timeout
+        self._write_timeout = self.limits.write_timeout if write_timeout is None else write_timeout
 
     @property
     def reusable(self) -> bool:
@@ -132,6 +136,9 @@ class Http1Client(Http1Connection):
         self.sending = MOVES[self.sending, HEAD_ONLY if framing == 0 else HEAD_THEN_BODY]
         if framing == 0:
             self._sent_message(now)
+        elif b"expect" in fields.index:
+            self._start_clock(now)  # whoever sends the body waits for the word of this origin
+            self._arm()
 
     def _sent_message(self, now: float) -> None:
         self._sent = self.stream
@@ -170,7 +177,10 @@ class Http1Client(Http1Connection):
             if self._informational > self.limits.max_informational or self._informational_size > self.limits.max_head:
                 raise MessageFault(502, "more informational responses than max_informational and max_head allow")
             self.receiving = MOVES[self.receiving, INFORMATIONAL]
-            self._start_clock(now)
+            if self.sending is BODY:
+                self._stop_clock(now)  # the body is ours to send now
+            else:
+                self._start_clock(now)
             events.append((self.stream, Header(head, False)))
             return True
         if status == 101 or (self._method == b"CONNECT" and status < 300):

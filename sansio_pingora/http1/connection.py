@@ -48,6 +48,7 @@ class Http1Connection:
 
     __slots__ = (
         "_active",
+        "_broken",
         "_closed_said",
         "_codec",
         "_draining",
@@ -115,6 +116,7 @@ class Http1Connection:
         self.keep = True
         """The connection may go on after this exchange."""
         self._active = False  # an exchange is under way that somebody above holds
+        self._broken = 0  # the stream that this connection failed last
         self._closed_said = False
         self._draining = False
         self._peer_ended = False
@@ -230,7 +232,13 @@ class Http1Connection:
         return room
 
     def _send_late(self, stream_id: int, task: HttpTask) -> None:
-        """A task for a stream that is not open: an end behind the end of a message is legal and says nothing new."""
+        """A task for a stream that is not open.
+
+        Dropped when the connection itself broke the stream off, whose Failed is on its way up; and
+        an end behind the end of a message is legal and says nothing new.
+        """
+        if stream_id == self._broken:
+            return
         known = 0 < stream_id <= self._sent
         if isinstance(task, Body):
             known = known and (not task.data or (self._mute and stream_id == self.stream))
@@ -393,6 +401,7 @@ class Http1Connection:
                 allowed = data[: size - (received - self._max_body)]
                 if allowed and self._active:  # as if it had come alone
                     events.append((self.stream, Body(allowed)))
+                    self._unconsumed += len(allowed)
                 raise MessageFault(413, f"a body of more than {self._max_body} bytes")
         if not self._active:  # the answer is complete and nobody listens: read on to keep the connection
             self._linger_left -= size
@@ -518,6 +527,7 @@ class Http1Connection:
         """Tell who holds the exchange that it is over."""
         if self._active:
             self._active = False
+            self._broken = self.stream
             if error.esource is ErrorSource.UNSET:
                 error.esource = self.source
             events.append((self.stream, Failed(error)))

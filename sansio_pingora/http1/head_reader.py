@@ -1,14 +1,15 @@
-"""Heads from bytes: one strict pattern for a head that is there whole, line by line while it is not.
+"""Heads from bytes: split at once when the head is there whole, line by line while it is not.
 
 The verdict depends on the bytes alone, never on how they were cut: while a head is
-incomplete each line is judged when it ends, and a head that the one pattern refuses is
-walked the same way to name the first offence.
+incomplete each line is judged when it ends, and a whole head with a line that the grammar
+refuses is walked the same way to name the first offence.
 """
 
 from __future__ import annotations
 
 import re
 
+from sansio_pingora.http1.line_memo import LINES, UnprovedLineError
 from sansio_pingora.http1.lines import LineReader
 from sansio_pingora.limits import Limits
 from sansio_pingora.wire import (
@@ -21,16 +22,13 @@ from sansio_pingora.wire import (
     reason_phrase,
 )
 from sansio_pingora.wire.grammar import (
-    FIELD,
     FIELD_LINE,
-    REQUEST_HEAD,
     REQUEST_LINE,
-    RESPONSE_HEAD,
     STATUS_LINE,
     VERSIONED_LINE,
 )
 
-__all__ = ["HeadReader", "judge_routing", "parse_lines"]
+__all__ = ["HeadReader", "judge_routing"]
 
 _ABSOLUTE = re.compile(rb"(https?)://([^/?]*+)([/?].*+)?", re.IGNORECASE)
 # RFC 9112 section 2.2 wants at least one blank line before a request line ignored: an old
@@ -42,13 +40,13 @@ _SLASH = ord("/")
 class HeadReader:
     """Reads one head after the other from *buffer*."""
 
-    __slots__ = ("_blank", "_buffer", "_count", "_fast", "_limits", "_lines", "_pattern", "_request")
+    __slots__ = ("_blank", "_buffer", "_count", "_fast", "_limits", "_lines", "_request", "_start_line")
 
     def __init__(self, buffer: ReceiveBuffer, limits: Limits, *, request: bool) -> None:
         self._buffer = buffer
         self._limits = limits
         self._request = request
-        self._pattern = REQUEST_HEAD if request else RESPONSE_HEAD
+        self._start_line = REQUEST_LINE if request else STATUS_LINE
         self._lines = LineReader(buffer)
         self._fast = min(limits.max_line, limits.max_head)  # in a head so short no line can be too long
         self._count = 0  # lines judged so far
@@ -61,29 +59,40 @@ class HeadReader:
         """
         buffer = self._buffer
         raw = buffer.upto(b"\r\n\r\n", self._fast)
-        match = self._pattern.fullmatch(raw) if raw else None
-        if match is None:
+        parsed = self._parse(raw) if raw else None
+        if parsed is None:
             if not self._walk():
                 return None
             raw = buffer.peek(self._lines.end)
-            match = self._pattern.fullmatch(raw)
-            if match is None:
+            parsed = self._parse(raw)
+            if parsed is None:
                 raise AssertionError(f"a head passed line by line but not whole: {raw!r}")
-        first, second, third, block = match.groups()
-        items = parse_lines(block)
-        if len(items) > self._limits.max_fields:
+        start, fields = parsed
+        if len(fields.items) > self._limits.max_fields:
             raise MessageFault(431, f"more than {self._limits.max_fields} field lines")
         buffer.skip(len(raw))
-        if self._count or self._blank:
+        if self._lines.scan or self._blank:
             self._lines.restart()
             self._count = self._blank = 0
-        fields = Fields.received(items)
+        first, second, third = start.groups()
         if self._request:
             head = RequestHeader.received(first, second, third, fields)
             judge_routing(head)
             return head
         status = int(second)
         return ResponseHeader.received(status, reason_phrase(status) if third is None else third, first, fields)
+
+    def _parse(self, raw: bytes) -> tuple[re.Match[bytes], Fields] | None:
+        """The start line's parts and the fields of a whole head; None when a line breaks the grammar."""
+        lines = raw.split(b"\r\n")
+        start = self._start_line.fullmatch(lines[0])
+        if start is None:
+            return None
+        try:
+            read = [LINES[line] for line in lines[1:-2]]  # the blank line makes the last two
+        except UnprovedLineError:
+            return None
+        return start, Fields.indexed([line[0] for line in read], {line[1]: line[0][1] for line in read})
 
     def _walk(self) -> bool:
         """Judge the lines that have ended and what there is of the next; True at the end of the head."""
@@ -120,14 +129,6 @@ class HeadReader:
             raise MessageFault(400, f"field line {line[:80]!r} is not 'name: value'")
         elif self._count > self._limits.max_fields:
             raise MessageFault(431, f"more than {self._limits.max_fields} field lines")
-
-
-def parse_lines(block: bytes) -> list[tuple[bytes, bytes]]:
-    """The field lines of a block that the grammar has proved."""
-    items: list[tuple[bytes, bytes]] = FIELD.findall(block)
-    if b" \r" in block or b"\t\r" in block:
-        return [(name, value.rstrip(b" \t")) for name, value in items]
-    return items
 
 
 def _judge_request_line(line: bytes) -> None:

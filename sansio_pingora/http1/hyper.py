@@ -14,7 +14,8 @@ import h11
 
 from sansio_pingora.errors import LocalProtocolError
 from sansio_pingora.http1.chunked_reader import FORBIDDEN_TRAILERS
-from sansio_pingora.http1.head_reader import judge_routing, parse_lines
+from sansio_pingora.http1.head_reader import judge_routing
+from sansio_pingora.http1.line_memo import LINES
 from sansio_pingora.limits import Limits
 from sansio_pingora.wire import (
     CHUNKED,
@@ -275,4 +276,7 @@ def _made(kind: Any, **parts: Any) -> Any:
 
 
 def _lines(fields: Fields, extra: bytes) -> _Pairs:
-    return fields.items + parse_lines(extra) if extra else fields.items
+    if not extra:
+        return fields.items
+    pairs = [line.partition(b": ") for line in extra.split(b"\r\n")[:-1]]
+    return fields.items + [(name, value) for name, _, value in pairs]

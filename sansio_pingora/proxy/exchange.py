@@ -14,7 +14,7 @@ from sansio_pingora.connectors import Lease
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.machine import ConnectionClosed, LogLine, Writable
 from sansio_pingora.proxy.filter_table import Filter, FilterTable
-from sansio_pingora.proxy.pumps import DONE, FLOW, IDLE, RequestPump, ResponsePump
+from sansio_pingora.proxy.pumps import DONE, FLOW, RequestPump, ResponsePump
 from sansio_pingora.proxy.verdicts import error_status, may_retry
 from sansio_pingora.session import Await, Routines, ServerSession, as_error, forwarded_request
 from sansio_pingora.upstreams import BasicPeer, HttpPeer
@@ -80,6 +80,8 @@ class ProxyExchange(Routines):
     def receive_task(self, task: HttpTask, now: float) -> None:
         """A task of the request, behind its head."""
         self.now = self.session.now = now
+        if type(task) is Failed and self.session.finished:
+            return  # the connection was cut behind the end of this exchange
         self.session.received(task)
         if type(task) is not Failed:
             assert self.request_pump is not None  # only a body or a tunnel makes tasks
@@ -140,10 +142,10 @@ class ProxyExchange(Routines):
         pump = self.request_pump
         if pump is not None:
             pump.replay.release()
-        if self.session.upgraded and (pump is None or pump.state is IDLE) and self.lease is not None:
+        if self.session.upgraded and self.lease is not None:
             if pump is None:
                 pump = self.request_pump = RequestPump(self, 0)
-            pump.attach(self.lease)
+            pump.tunnel(self.lease)
 
     def response_complete(self) -> None:
         """The response has ended, and with it the duplex, unless a tunnel's other direction goes on."""
@@ -157,7 +159,10 @@ class ProxyExchange(Routines):
 
     def run_filter(self, found: Filter, *args: Any) -> _Story:
         """Call a filter of any form from a routine."""
-        return (yield from self.run_form(found.form, partial(found.call, *args)))
+        result = yield from self.run_form(found.form, partial(found.call, *args))
+        if self.session.closed is not None:
+            raise self.session.closed  # the filter was told and went on: nobody else is to
+        return result
 
     # ── the story ────────────────────────────────────────────────────────────────────
 
@@ -169,12 +174,9 @@ class ProxyExchange(Routines):
             error = yield from self._serve()
         except Exception as exc:
             error = as_error(exc, f"in {self.phase}")
-        try:
-            if error is not None:
-                yield from self._fail(error)
-        except Exception as exc:
-            self._report("ERROR", f"{self.phase} raised: {as_error(exc, 'in ' + self.phase)}")
-        if not session.response_done and session.closed is None:
+        if error is not None:
+            yield from self._fail(error)
+        if not session.finished:
             session.shutdown(error or Error(ErrorType.INTERNAL_ERROR, "the exchange ended without an answer").into_in())
         logging = self.filters.logging
         if logging is not None:
@@ -183,7 +185,7 @@ class ProxyExchange(Routines):
                 if logging.inline:
                     logging.call(session, error, self.ctx)
                 else:
-                    yield from self.run_filter(logging, session, error, self.ctx)
+                    yield from self.run_form(logging.form, partial(logging.call, session, error, self.ctx))
             except Exception as exc:
                 self._report("ERROR", f"logging raised: {as_error(exc, 'in logging')}")
         self.phase = "done"
@@ -229,6 +231,8 @@ class ProxyExchange(Routines):
             if not budget.spend(self.now):
                 return error.more_context("the retry budget is spent")
             self._report("WARNING", f"retrying, attempt {self._attempts} failed: {error}, {self._summary()}")
+            self.response_pump.state = DONE  # what a filter still holds of it goes nowhere
+            self.response_pump = ResponsePump(self)
 
     def _attempt(self) -> _Story:
         filters, session, ctx = self.filters, self.session, self.ctx
@@ -236,7 +240,10 @@ class ProxyExchange(Routines):
         self._reached_origin = False
         found = filters.upstream_peer
         self.phase = found.name
-        peer = found.call(session, ctx) if found.inline else (yield from self.run_filter(found, session, ctx))
+        try:
+            peer = found.call(session, ctx) if found.inline else (yield from self.run_filter(found, session, ctx))
+        except Error as exc:
+            return exc  # perhaps marked for another attempt
         if not isinstance(peer, (HttpPeer, BasicPeer)):
             raise LocalProtocolError(f"upstream_peer returned {type(peer).__name__}: return an HttpPeer")
         self.phase = "connecting"
@@ -250,23 +257,27 @@ class ProxyExchange(Routines):
         except Error as exc:
             if session.closed is not None:
                 return exc
-            return filters.app.fail_to_connect(session, peer, ctx, exc.into_up())
+            judged = filters.app.fail_to_connect(session, peer, ctx, exc.into_up())
+            return exc if judged is None else _checked("fail_to_connect", judged)
         finally:
             self._pool_token = 0
         self.lease = lease
         lease.endpoint.receiver = self
+        if lease.reused:  # by whoever made it; this peer may want other time-outs
+            lease.connection.set_timeouts(peer.options.read_timeout, peer.options.write_timeout)
         try:
             error = yield from self._duplex_over(lease, peer)
         except Exception as exc:
             error = as_error(exc, f"in {self.phase}")
         finally:
             self.lease = None
+            connector.release(lease, self.now, reuse=True)  # if its state allows
             if self.request_pump is not None:
                 self.request_pump.detach()
-            connector.release(lease, self.now, reuse=True)  # if its state allows
         if error is None or session.closed is not None:
             return error
-        return filters.app.error_while_proxy(peer, session, error, ctx, lease.reused).decide_reuse(lease.reused)
+        judged = filters.app.error_while_proxy(peer, session, error, ctx, lease.reused)
+        return (error if judged is None else _checked("error_while_proxy", judged)).decide_reuse(lease.reused)
 
     def _duplex_over(self, lease: Lease, peer: HttpPeer) -> _Story:
         filters, session, ctx = self.filters, self.session, self.ctx
@@ -316,42 +327,72 @@ class ProxyExchange(Routines):
     # ── failing ──────────────────────────────────────────────────────────────────────
 
     def _fail(self, error: Error) -> _Story:
-        """Answer a request that failed, as far as that can be done, and log why."""
+        """Answer a request that failed, as far as that can be done, and say why in one line of the log."""
+        session, ctx = self.session, self.ctx
+        also = ""
+        if session.closed is None and session.response_written is None:
+            try:
+                yield from self._answer(error)
+            except Exception as exc:
+                if session.closed is None:  # else it was told that the client left
+                    also = f", and {self.phase} raised: {as_error(exc, 'in ' + self.phase)}"
+                    self._answer_plainly(exc)
+        self.phase = "suppress_error_log"
+        try:
+            if self.filters.app.suppress_error_log(session, ctx, error) and not also:
+                return
+        except Exception as exc:
+            also += f", and {self.phase} raised: {as_error(exc, 'in ' + self.phase)}"
+        status = None if session.response_written is None else session.response_written.status
+        self._report(
+            "ERROR",
+            f"failed to proxy: {error}, status: {status}, attempts: {self._attempts}, {self._summary()}{also}",
+        )
+
+    def _answer(self, error: Error) -> _Story:
         filters, session, ctx = self.filters, self.session, self.ctx
         self.phase = "fail_to_proxy"
-        status: int | None = None
-        if session.closed is None and session.response_written is None:
-            found = filters.fail_to_proxy
-            if found is None:
-                status = error_status(error)
-            elif found.inline:
-                status = found.call(session, error, ctx)
-            else:
-                status = yield from self.run_filter(found, session, error, ctx)
-            if session.response_written is not None:
-                session.finish_body()
-            elif status is not None:
-                yield from self._error_page(status)
-        if not filters.app.suppress_error_log(session, ctx, error):
-            answer = status or (session.response_written.status if session.response_written else None)
-            self._report(
-                "ERROR", f"failed to proxy: {error}, status: {answer}, attempts: {self._attempts}, {self._summary()}"
-            )
-
-    def _error_page(self, status: int) -> _Story:
-        session = self.session
+        found = filters.fail_to_proxy
+        if found is None:
+            status = error_status(error)
+        elif found.inline:
+            status = found.call(session, error, ctx)
+        else:
+            status = yield from self.run_filter(found, session, error, ctx)
+        if session.response_written is not None:
+            session.finish_body()
+            return
+        if status is None:
+            return
         page = error_page(status)
         session.generated = True
-        found = self.filters.response_filter
+        found = filters.response_filter
         if found is not None:
+            self.phase = found.name
             if found.inline:
-                found.call(session, page, self.ctx)
+                found.call(session, page, ctx)
             else:
-                yield from self.run_filter(found, session, page, self.ctx)
+                yield from self.run_filter(found, session, page, ctx)
         session.write_response_header(page, end=True)
+
+    def _answer_plainly(self, exc: Exception) -> None:
+        """A callback that had a say in the answer broke down: then without it."""
+        status = error_status(as_error(exc, "")) or 500
+        if self.session.response_written is None:
+            self.session.generated = True
+            self.session.respond_error(status if 400 <= status <= 599 else 500)
 
     def _report(self, level: str, text: str) -> None:
         self.give(LogLine(level, text))
 
     def _summary(self) -> str:
-        return self.filters.app.request_summary(self.session, self.ctx)
+        try:
+            return self.filters.app.request_summary(self.session, self.ctx)
+        except Exception as exc:
+            return f"{self.session.request_summary()} (request_summary raised {exc!r})"
+
+
+def _checked(name: str, judged: object) -> Error:
+    if not isinstance(judged, Error):
+        raise LocalProtocolError(f"{name} returned {type(judged).__name__}: return the error, or None for as it is")
+    return judged

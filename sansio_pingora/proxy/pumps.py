@@ -42,12 +42,13 @@ IDLE, FLOW, BLOCKED, PARKED, DONE = Flow
 class _Pump:
     """Queueing, blocking and parking; a direction says what passing a task means."""
 
-    __slots__ = ("_exchange", "_inbox", "_owed", "state")
+    __slots__ = ("_exchange", "_inbox", "_owed", "_parked", "state")
 
     def __init__(self, exchange: ProxyExchange) -> None:
         self._exchange = exchange
         self._inbox: deque[HttpTask] | None = None  # made when something has to wait
         self._owed = 0  # read credit held back until there is room
+        self._parked = False  # a filter waits, over whatever became of the attempt
         self.state = IDLE
 
     def receive(self, task: HttpTask) -> None:
@@ -65,7 +66,7 @@ class _Pump:
     def writable(self) -> None:
         """The receiving side has room again."""
         if self.state is BLOCKED:
-            self.state = FLOW
+            self.state = PARKED if self._parked else FLOW
             owed, self._owed = self._owed, 0
             if owed:
                 self._give_credit(owed)
@@ -82,12 +83,15 @@ class _Pump:
 
     def _park(self, routine: Generator[Any, Any, None]) -> None:
         self.state = PARKED
+        self._parked = True
         self._exchange.start(routine, self._unparked)
 
     def _unparked(self, _: Any, error: Error | None) -> None:
+        self._parked = False
+        if self.state is DONE:
+            return
         if error is not None:
-            self.state = DONE
-            self._exchange.end_duplex(error)
+            self._break(error)
             return
         if self.state is PARKED:
             self.state = FLOW
@@ -119,7 +123,8 @@ class _Pump:
             changed = yield from exchange.run_filter(found, exchange.session, data, end, exchange.ctx)
             if changed is not None:
                 data = _checked(found, changed)
-        self._send_filtered(task, data, size)
+        if self.state is not DONE:
+            self._send_filtered(task, data, size)
 
     def _pass_body(self, filters: tuple[Filter, ...], inline: bool, task: HttpTask) -> None:
         """A Body, Trailer or Done, through *filters*."""
@@ -157,17 +162,18 @@ class _Pump:
 class RequestPump(_Pump):
     """From the client to the origin of the attempt under way."""
 
-    __slots__ = ("_lease", "replay")
+    __slots__ = ("_late", "_lease", "replay")
 
     def __init__(self, exchange: ProxyExchange, replay_ceiling: int) -> None:
         super().__init__(exchange)
         self.replay = ReplayBuffer(replay_ceiling)
         self._lease: Lease | None = None
+        self._late: list[HttpTask] | None = None  # what a filter let go when the attempt had ended
 
     def attach(self, lease: Lease) -> None:
         """Send to *lease*, whose head was sent: first again what an attempt before it got, then on."""
         self._lease = lease
-        self.state = FLOW
+        self.state = PARKED if self._parked else FLOW
         replay = self.replay
         now = self._exchange.now
         if (body := replay.body()) is not None:
@@ -175,7 +181,18 @@ class RequestPump(_Pump):
         if replay.end:
             lease.connection.send(lease.stream_id, Done() if replay.trailers is None else Trailer(replay.trailers), now)
             self.state = DONE
-        else:
+            return
+        if self._late is not None:
+            late, self._late = self._late, None
+            for task in late:
+                self._send(task, 0)
+        self._run()
+
+    def tunnel(self, lease: Lease) -> None:
+        """The client was told that the protocols are switched: opaque bytes follow, behind a body still on its way."""
+        if self.state is IDLE or self.state is DONE:
+            self._lease = lease
+            self.state = FLOW
             self._run()
 
     def detach(self) -> None:
@@ -185,6 +202,10 @@ class RequestPump(_Pump):
         owed, self._owed = self._owed, 0
         if owed:
             self._give_credit(owed)
+
+    def _break(self, exc: Exception) -> None:
+        self.replay.release()  # what broke is in nobody's hands any more
+        super()._break(exc)
 
     def _pass(self, task: HttpTask) -> None:
         if type(task) is UpgradedBody:
@@ -198,22 +219,27 @@ class RequestPump(_Pump):
 
     def _send(self, task: HttpTask, credit: int) -> None:
         lease = self._lease
+        if lease is None:  # the attempt ended while a filter waited
+            self._late = [*(self._late or ()), task]
+            self._give_credit(credit)
+            return
+        if lease.connection.closing:  # its answer is complete, and it hears no more
+            self.state = DONE
+            self._give_credit(credit)
+            return
         kind = type(task)
         if kind is Body:
             self.replay.add(task.data)  # type: ignore[union-attr]  # a Body
         elif kind is Trailer:
             self.replay.trailers = task.fields  # type: ignore[union-attr]  # a Trailer
         end = task.end  # type: ignore[union-attr]  # Failed does not come here
-        if end:
-            self.replay.end = True
-        if lease is None:  # the attempt ended while a filter waited: the next one sends it from the replay buffer
-            self._give_credit(credit)
-            return
         room = lease.connection.send(lease.stream_id, task, self._exchange.now)
         self._sent(room, credit)
         if end:
-            self.state = DONE
-            self._exchange.request_complete()
+            self.replay.end = True
+            if kind is UpgradedBody or not self._exchange.session.upgraded:
+                self.state = DONE
+                self._exchange.request_complete()
 
     def _give_credit(self, size: int) -> None:
         self._exchange.session.consumed(size)
@@ -251,7 +277,8 @@ class ResponsePump(_Pump):
         exchange = self._exchange
         for found in exchange.filters.response_head_filters:
             yield from exchange.run_filter(found, exchange.session, head, exchange.ctx)
-        self._send(task, 0)
+        if self.state is not DONE:
+            self._send(task, 0)
 
     def _send(self, task: HttpTask, credit: int) -> None:
         exchange = self._exchange

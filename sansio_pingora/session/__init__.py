@@ -12,13 +12,6 @@ from sansio_pingora.session.server_session import ServerSession
 
 __all__ = [
     "HOP_BY_HOP",
-    "Form",
-    "blocking",
-    "check_form",
-    "client_codec",
-    "form_of",
-    "forwarded_request",
-    "forwarded_response",
     "Await",
     "Call",
     "ClientSession",
@@ -27,6 +20,7 @@ __all__ = [
     "Effect",
     "Engine",
     "Exchange",
+    "Form",
     "HttpHandler",
     "RawConnection",
     "ReadBody",
@@ -36,5 +30,11 @@ __all__ = [
     "ServerSession",
     "Sleep",
     "as_error",
+    "blocking",
+    "check_form",
+    "client_codec",
+    "form_of",
+    "forwarded_request",
+    "forwarded_response",
     "server_codec",
 ]

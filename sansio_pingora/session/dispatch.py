@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from sansio_pingora.errors import Error
+from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.machine import Connection, ConnectionClosed, Writable
 from sansio_pingora.session.server_session import ServerSession
 from sansio_pingora.transport import TransportInfo
@@ -53,7 +53,7 @@ class Dispatcher:
             if not session.released:
                 self._exchanges[stream_id] = exchange
         elif kind is ConnectionClosed:
-            self._exchanges.clear()
+            self._connection_closed(value.error, now)
         elif (held := self._exchanges.get(stream_id)) is None:
             if kind is Failed:
                 session = ServerSession(self._connection, stream_id, None, self._info, now, self._exchanges)
@@ -61,4 +61,15 @@ class Dispatcher:
         elif kind is Writable:
             held.writable(value.room, now)
         else:
+            if kind is Failed:
+                del self._exchanges[stream_id]  # told, and not once more when the connection closes
             held.receive_task(value, now)
+
+    def _connection_closed(self, error: Error | None, now: float) -> None:
+        """Exchanges that were not told already, because the connection was aborted from our side, are told now."""
+        held = list(self._exchanges.values())
+        self._exchanges.clear()
+        for exchange in held:
+            exchange.receive_task(
+                Failed(error or Error(ErrorType.CONNECTION_CLOSED, "the connection was aborted").into_down()), now
+            )

@@ -8,10 +8,11 @@ the filters that park a pump.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Collection, Coroutine, Generator
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
@@ -134,7 +135,12 @@ class Routines:
         value: Any = None
         error: Exception | None = None
         while True:
-            stop = yield self.run_deferred(partial(_Segment, coroutine, value, error), is_async=True)
+            try:
+                stop = yield self.run_deferred(partial(_Segment, coroutine, value, error), is_async=True)
+            except BaseException:
+                if getcoroutinestate(coroutine) == CORO_CREATED:
+                    coroutine.close()  # its task had not come to it, and will not
+                raise
             if stop.effect is None:
                 return stop.result
             value = error = None
@@ -151,14 +157,22 @@ class Routines:
         for token, (waiting, ended) in self._waiting.items():
             if waiting is routine:
                 del self._waiting[token]
+                self._withdraw({token})
                 self._step(routine, ended, None, error)
                 return
 
+    def _withdraw(self, tokens: Collection[int]) -> None:
+        """Take back the calls of *tokens* that no driver has taken yet."""
+        self._commands = [
+            command for command in self._commands if not (isinstance(command, RunFilter) and command.token in tokens)
+        ]
+
     def stop_routines(self) -> None:
         """Nothing more is awaited: late answers are ignored, generators closed."""
-        if not self._waiting and not self._async_used:
+        if not self._waiting and not self._sleeping and not self._async_used:
             return
         waiting = list(self._waiting.values())
+        self._withdraw(self._waiting.keys())
         self._waiting.clear()
         self._sleeping.clear()
         self.deadline = math.inf

@@ -49,7 +49,7 @@ def client_codec(engine: Engine, limits: Limits) -> Codec | None:
 def _reference_codec(engine: Engine, limits: Limits, *, server: bool) -> Codec:
     if engine != "hyper":
         raise ValueError(f"engine {engine!r}: choose 'native' or 'hyper'")
-    from sansio_pingora.http1.hyper import HyperCodec  # noqa: PLC0415  # h11 is loaded by who asks for it
+    from sansio_pingora.http1.hyper import HyperCodec  # h11 is loaded by who asks for it
 
     return HyperCodec(limits, server=server)
 

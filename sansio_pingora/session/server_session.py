@@ -125,6 +125,11 @@ class ServerSession:
         return self._body_done
 
     @property
+    def finished(self) -> bool:
+        """Nothing more can be done for the client: it has its answer, and of a tunnel both directions, or is gone."""
+        return self.closed is not None or (self.response_done and (self._body_done or not self.upgraded))
+
+    @property
     def client_addr(self) -> SocketAddr | None:
         """The client's address; None over a Unix socket."""
         return None if self.info is None else self.info.peer
@@ -142,7 +147,7 @@ class ServerSession:
         elif kind is Failed:
             self.closed = task.error  # type: ignore[union-attr]  # a Failed
             return
-        if task.end:  # type: ignore[union-attr]  # all but Failed have it
+        if task.end and (kind is UpgradedBody or not self.upgraded):  # type: ignore[union-attr]  # all but Failed have it
             self._body_done = True
 
     def consumed(self, size: int) -> None:
@@ -210,6 +215,7 @@ class ServerSession:
                     status < 300 and self.req_header is not None and self.req_header.method == b"CONNECT"
                 ):
                     self.upgraded = True
+                    self._body_done = False  # of the tunnel
         else:
             if kind is Body or kind is UpgradedBody:
                 self.body_bytes_sent += len(task.data)  # type: ignore[union-attr]  # it has data
@@ -254,7 +260,7 @@ class ServerSession:
 
     def shutdown(self, error: Error) -> None:
         """Break the exchange off so that the client sees it incomplete."""
-        if not self.response_done and self.closed is None:
+        if not self.finished:
             self.write_task(Failed(error))
 
     def release(self) -> None:

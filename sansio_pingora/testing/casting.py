@@ -57,8 +57,8 @@ _CHUNKED = ("chunk-line", "chunk-data", "chunk-end", "trailers")
 def _place(rng: Random, message: Labelled, part: str = "") -> int:
     """An offset in *part* of *message* if it has that, else in one of the parts that it has, each as likely."""
     first = PARTS.index(part) if part else rng.below(len(PARTS))
-    for part in PARTS[first:] + PARTS[:first]:
-        if places := message.offsets(part):
+    for name in PARTS[first:] + PARTS[:first]:
+        if places := message.offsets(name):
             return rng.pick(places)
     raise AssertionError("every message has a start line")
 
@@ -259,7 +259,7 @@ def _misbehave(rng: Random, mood: Mood, faults: Faults, origin: Origin, message:
     part = rng.pick(PARTS) if rng.chance(0.45) else ""
     reply = _behave(rng, mood, origin, message, part)
     answered = origin.ledger.answered[-1]
-    kind = rng.below(8)
+    kind = rng.weighted([(1, 0), (4, 1), (1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (1, 7)])
     if part:  # stops somewhere
         faults.count("origin truncates")
         reply.stop = (_place(rng, reply.message, part), rng.pick(_STOPS))
@@ -278,11 +278,10 @@ def _misbehave(rng: Random, mood: Mood, faults: Faults, origin: Origin, message:
         surplus = rng.pick((b"x", b"\r\n", b"HTTP/1.1 "))
         reply.message = Labelled([*reply.message.parts(), ("body", surplus)])
         reply.surplus = len(surplus)
-        reply.reusable = False
         if answered.until_close:  # then it is not extra
             answered.body += surplus
     elif kind == 1:
-        reply.later = (rng.uniform(0.0, 1.0), rng.pick((b"", b"", b"junk", b"HTTP/1.1 ")))
+        reply.later = (rng.uniform(0.0, 0.4), rng.pick((b"", b"", b"junk", b"HTTP/1.1 ")))
     elif kind == 2:
         faults.count("origin 1xx burst")
         burst = b"HTTP/1.1 103 Early Hints\r\n\r\n" * (10 + rng.below(30))

@@ -6,11 +6,11 @@ A fault that no run ever fired proves nothing, so a report names the missing one
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from sansio_pingora.testing.prng import Random
 
-__all__ = ["ALL_FAULTS", "PARTS", "Faults", "at_part"]
+__all__ = ["ALL_FAULTS", "PARTS", "Faults", "at_part", "missing"]
 
 PARTS = (
     "idle",  # before the first byte of a message
@@ -141,9 +141,6 @@ class Faults:
         """*name* was injected by somebody else's decision."""
         assert name in _KNOWN, name
         self.counts[name] += 1
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(ALL_FAULTS)
 
 
 def missing(counts: Counter[str], expected: Iterable[str] = ALL_FAULTS) -> list[str]:

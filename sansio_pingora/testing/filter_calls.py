@@ -29,11 +29,6 @@ class FilterCall:
         self.steps: Generator[float, None, Any] | None = None
         """What is left of the coroutine; None when there is a result."""
 
-    @property
-    def is_async(self) -> bool:
-        """It runs in a task, which can be stopped."""
-        return self.command.is_async
-
     def begin(self) -> None:
         """Make the call, up to its end or the first sleep."""
         try:

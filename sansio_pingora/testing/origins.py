@@ -75,7 +75,8 @@ class OriginConnection:
         except Uncanonical as exc:
             self.fault = str(exc)
             return
-        self._look()
+        while self._look():
+            pass
         if self.origin.slow_read and not self.end.closed:
             self.end.set_reading(False)
             self.origin.world.after(self.origin.slow_read, self._read_on)
@@ -83,13 +84,13 @@ class OriginConnection:
     def _read_on(self, _: None) -> None:
         self.end.set_reading(True)
 
-    def _look(self) -> None:
-        """Begin the reply to the request whose turn it is, if enough of it is there."""
+    def _look(self) -> bool:
+        """Begin the reply to the request whose turn it is, if enough of it is there; True when it is there whole."""
         reader = self.reader
         complete = len(reader.messages) > self._answered
         message = reader.messages[self._answered] if complete else reader.message
         if message is None or not message.method:
-            return
+            return False
         reply = self._reply
         if reply is None:
             reply = self._reply = self.origin.behaviour(self.origin, message)
@@ -105,6 +106,7 @@ class OriginConnection:
         if complete:
             self._answered += 1
             self._reply = None
+        return complete
 
     def _say(self, reply: Reply) -> None:
         world = self.origin.world
@@ -161,7 +163,7 @@ Behaviour = Callable[["Origin", Message], Reply]
 
 
 class Origin:
-    """A listener whose connections answer as *behaviour* decides, once per request."""
+    """A listener whose connections answer as *behaviour* decides, once per request, when its head is there."""
 
     def __init__(
         self, world: World, name: str, ledger: Ledger, behaviour: Behaviour | None = None, *, slow_read: float = 0.0
@@ -183,10 +185,10 @@ class Origin:
 
 
 def correct(origin: Origin, message: Message) -> Reply:
-    """Answer 200 with the request's body, or its token when it has none; the bytes carry the token of the request."""
+    """Answer 200 with the token of the request."""
     answered = origin.ledger.answer(token_of(message.target))
     answered.status = 200
-    answered.body = bytes(message.body) or answered.token
+    answered.body = answered.token
     answered.complete = True
     return Reply(reply_message(answered, message))
 

@@ -128,6 +128,7 @@ def _weather(rng: Random, calm: bool) -> Weather:
         chances["clock jump"] = 0.005
     if rng.chance(0.3):
         chances.update({name: 0.03 for name in ALL_FAULTS if name.startswith("exception in ")})
+        chances["exception in fail_to_connect"] = 0.3  # it is seldom called
     return Weather(_profiles(rng), chances)
 
 
@@ -210,7 +211,8 @@ def build_world(seed: int, application: ApplicationFactory | None = None) -> tup
     for number in range(1 + rng.below(6)):
         name = f"c{number + 1}"
         client = Client(world, name, plan_client(rng.fork(name), name, limits, mood, world.faults))
-        client.plan.patience = 300.0
+        # Filters that take seconds for each of a hundred pieces take their time.
+        client.plan.patience = 5_000.0 if world.faults.enabled("filter late") else 300.0
         case.clients.append(client)
         for turn in client.plan.turns:
             case.ledger.ask(turn.asked)

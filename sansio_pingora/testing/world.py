@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.testing.faults import Faults
-from sansio_pingora.testing.link import End, LinkProfile, Owner, link
+from sansio_pingora.testing.link import End, LinkProfile, link
 from sansio_pingora.testing.prng import Random
 from sansio_pingora.transport import SocketAddr
 
@@ -305,9 +305,3 @@ class World:
                 driver.count_timer(name)
                 return deadline + offset
         return time
-
-
-def adopt(end: End, owner: Owner, *, reading: bool = True) -> None:
-    """Make *owner* own *end*."""
-    end.owner = owner
-    end.set_reading(reading)

@@ -78,9 +78,13 @@ class Fields:
     @classmethod
     def received(cls, items: list[tuple[bytes, bytes]]) -> Self:
         """Take over *items*, whose names and values the grammar has already proved."""
+        return cls.indexed(items, {name.lower(): value for name, value in items})
+
+    @classmethod
+    def indexed(cls, items: list[tuple[bytes, bytes]], index: _Index) -> Self:
+        """Take over proved *items* with their *index*, in which of a repeated name any value stands."""
         self = cls.__new__(cls)
         self.items = items
-        index: _Index = {name.lower(): value for name, value in items}
         if len(index) != len(items):
             index = {}
             for name, value in items:

@@ -12,17 +12,13 @@ import re
 
 __all__ = [
     "CHUNK_LINE",
-    "FIELD",
-    "FIELD_BLOCK",
     "FIELD_LINE",
     "FIELD_NAME",
     "FIELD_VALUE",
     "LINE_BREAKER",
     "METHOD",
     "REASON",
-    "REQUEST_HEAD",
     "REQUEST_LINE",
-    "RESPONSE_HEAD",
     "STATUS_LINE",
     "TARGET",
     "TOKEN_LIST",
@@ -35,7 +31,6 @@ _VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
 # Printable ASCII less what no URI holds and what browsers always escape: " < > \ and the
 # fragment mark. `{ } | ^ and backtick` are in too many real query strings to refuse.
 _TARGET = rb"[!$-;=?-\[\]-~]++"
-_FIELDS = rb"(?:" + _TOKEN + rb":" + _VALUE + rb"\r\n)*+"
 
 METHOD = re.compile(_TOKEN)
 FIELD_NAME = METHOD
@@ -47,13 +42,8 @@ REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") (" + _TARGET + rb") HTTP/(1\.[01
 STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9][0-9])(?: (" + _VALUE + rb"))?")
 # A well-formed line of a version that is not ours: 505 rather than 400.
 VERSIONED_LINE = re.compile(rb"" + _TOKEN + rb" [\x21-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]")
-FIELD_LINE = re.compile(_TOKEN + rb":" + _VALUE)
-
-# A whole head in one match, and its field block in one findall.
-REQUEST_HEAD = re.compile(rb"(" + _TOKEN + rb") (" + _TARGET + rb") HTTP/(1\.[01])\r\n(" + _FIELDS + rb")\r\n")
-RESPONSE_HEAD = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9][0-9])(?: (" + _VALUE + rb"))?\r\n(" + _FIELDS + rb")\r\n")
-FIELD_BLOCK = re.compile(_FIELDS)
-FIELD = re.compile(rb"([^:\r]++):[ \t]*+([^\r]*+)\r\n")
+# Blanks behind the value are the caller's to strip.
+FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):[ \t]*+(" + _VALUE + rb")")
 
 # What no line may hold: controls but HTAB, and DEL.
 LINE_BREAKER = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")

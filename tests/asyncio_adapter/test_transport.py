@@ -330,12 +330,17 @@ def test_a_peer_that_does_not_read_the_last_bytes_meets_the_deadline(uv):
             self.stalled = True
             self.deadline = now + 0.01
 
+        def write_progressed(self, now):
+            super().write_progressed(now)
+            self.deadline = now + 0.01
+
     app = App(Stuck)
     with served(app, uvloop=uv) as server, server.connect(rcvbuf=8_192) as sock:
         sock.sendall(b"go")
         wire = app.first()
         assert wire.lost.wait(WAIT)
-        assert wire.names() == ["paused", "timeout", "lost"]
+        # A busy kernel may still move some of it from one buffer to the other at first.
+        assert [name for name in wire.names() if name != "progressed"] == ["paused", "timeout", "lost"]
         assert wire.endpoint.driver is None
         with pytest.raises(ConnectionResetError):
             read_all(sock)

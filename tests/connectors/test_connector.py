@@ -117,6 +117,25 @@ def test_what_is_not_reused_is_closed(fake_net, reuse, finish, closing):
     assert not net.lane.endpoints
 
 
+def test_a_reused_connection_that_is_cut_is_forgotten_once(fake_net):
+    net = fake_net()
+    net.release(net.lease(PEER))
+    lease = net.lease(PEER)
+    assert "reused" in repr(lease)
+    net.release(lease, reuse=False)
+    assert not net.lane.endpoints
+    assert net.connector.connections(PEER) == 0
+
+
+def test_answered_dials_leave_nothing_behind(fake_net):
+    net = fake_net()
+    for _ in range(100):
+        net.lease(PEER)
+    assert len(net.connector._deadlines._heap) < 70
+    assert not net.connector._dials
+    assert not net.connector._requests
+
+
 def test_a_lease_is_released_once(fake_net):
     net = fake_net()
     lease = net.lease(PEER)

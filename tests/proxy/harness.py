@@ -80,6 +80,8 @@ class Wire:
         """The far end reads *size* bytes more, or everything from here on."""
         self.window = None if size is None else (self.window or 0) + size
         self._flow()
+        if not self._gone:
+            self.endpoint.lane.enlist(self.endpoint)
         self.bench.settle()
 
     @property
@@ -129,8 +131,6 @@ class Wire:
         if self._paused and len(self._out) < LOW_WATER and not self._gone and not self.connection.closing:
             self._paused = False
             self.endpoint.write_resumed(self.bench.now)
-        if not self._gone:
-            self.endpoint.lane.enlist(self.endpoint)
 
     def deliver(self) -> bool:
         """One read, if there is something and our side reads."""
@@ -374,7 +374,7 @@ def status_of(response: bytes) -> int:
 
 def head_of(message: bytes) -> tuple[bytes, dict[bytes, bytes], bytes]:
     """Start line, fields by lower-case name (several joined by a comma), and what follows."""
-    head, _, rest = message.partition(b"\r\n\r\n")
+    head, _, rest = bytes(message).partition(b"\r\n\r\n")
     start, *lines = head.split(b"\r\n")
     fields: dict[bytes, bytes] = {}
     for line in lines:

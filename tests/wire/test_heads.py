@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.wire import Fields, RequestHeader, ResponseHeader, error_page, reason_phrase
-from sansio_pingora.wire.grammar import FIELD, REQUEST_HEAD, RESPONSE_HEAD
+from sansio_pingora.wire.grammar import FIELD_LINE, REQUEST_LINE, STATUS_LINE
 from tests.wire import slow_grammar as slow
 
 FIELDS = [("Host", "a"), (b"X", b"1"), ("x", "2")]
@@ -19,26 +19,34 @@ texts = st.sampled_from(["", "1", "a b", "é"])
 fields = st.lists(st.tuples(names, texts), max_size=4)
 
 
+def read_back(lines: list[bytes]) -> Fields:
+    """The fields of *lines*, behind which a blank one ends the head."""
+    assert lines[-2:] == [b"", b""]
+    return Fields.received([FIELD_LINE.fullmatch(line).groups() for line in lines[:-2]])
+
+
 @given(st.sampled_from(["GET", "M-SEARCH"]), st.sampled_from(["/", "*", "h:1", "/a?b"]), fields)
 def test_a_request_reads_back_as_it_was_built(method, target, pairs):
     head = RequestHeader(method, target, pairs)
-    match = REQUEST_HEAD.fullmatch(head.to_bytes())
+    first, *lines = head.to_bytes().split(b"\r\n")
+    match = REQUEST_LINE.fullmatch(first)
 
     assert match is not None
     line = (method.encode(), target.encode(), b"1.1")
-    assert match.groups()[:3] == line
-    assert RequestHeader.received(*line, Fields.received(FIELD.findall(match[4]))) == head
+    assert match.groups() == line
+    assert RequestHeader.received(*line, read_back(lines)) == head
 
 
 @given(st.integers(100, 999), st.none() | st.sampled_from(["", "Fine", "a\tb \xff"]), fields)
 def test_a_response_reads_back_as_it_was_built(status, reason, pairs):
     head = ResponseHeader(status, pairs, reason=reason)
-    match = RESPONSE_HEAD.fullmatch(head.to_bytes())
+    first, *lines = head.to_bytes().split(b"\r\n")
+    match = STATUS_LINE.fullmatch(first)
 
     assert match is not None
-    version, digits, phrase, block = match.groups()
+    version, digits, phrase = match.groups()
     assert (version, int(digits), phrase) == (b"1.1", status, head.reason)
-    assert ResponseHeader.received(status, phrase, version, Fields.received(FIELD.findall(block))) == head
+    assert ResponseHeader.received(status, phrase, version, read_back(lines)) == head
 
 
 @given(st.binary(max_size=6), st.binary(max_size=6))
@@ -128,7 +136,8 @@ def test_field_methods_reach_the_fields():
     assert head.remove("via") is None
 
 
-@pytest.mark.parametrize("status", HTTPStatus)
+# RFC 9110 renamed three; the standard library did so later, and 418 was never registered.
+@pytest.mark.parametrize("status", sorted(set(HTTPStatus) - {413, 414, 416, 418, 422}))
 def test_customary_reasons(status):
     assert reason_phrase(status) == status.phrase.encode()
     assert ResponseHeader(status).to_bytes() == b"HTTP/1.1 %d %b\r\n\r\n" % (status, status.phrase.encode())

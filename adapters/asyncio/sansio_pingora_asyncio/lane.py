@@ -24,7 +24,6 @@ __all__ = ["AsyncioLane"]
 _LOG = logging.getLogger("sansio_pingora")
 _LATE = 0.001
 """Seconds that a timer is late on purpose: uvloop counts whole milliseconds, and too early is twice."""
-
 _INSIST = 0.1
 """Seconds between two attempts to cancel a filter that does not end."""
 
@@ -35,6 +34,9 @@ class AsyncioLane(LaneRunner):
     def __init__(self, policy: AcceptPolicy | None = None) -> None:
         super().__init__(policy)
         self.loop = asyncio.get_running_loop()
+        # uvloop saves a copy of 64 KiB and loses nothing on less; asyncio joins them itself, or, since 3.12,
+        # calls sendmsg, which makes a small answer 2 µs dearer.
+        self.scatters = not isinstance(self.loop, asyncio.BaseEventLoop)
         self._settling = False
         self._timer: asyncio.TimerHandle | None = None
         self._armed = math.inf

@@ -32,6 +32,8 @@ class Settler(Protocol):
     """What serves the lane of a transport."""
 
     loop: asyncio.AbstractEventLoop
+    scatters: bool
+    """Whether the loop writes a list of chunks as cheaply as one chunk."""
 
     def settle(self, now: float) -> None:
         """Serve all of the lane that wants attention; called from within itself, leave it to the call under way."""
@@ -53,6 +55,7 @@ class Transport(asyncio.Protocol):
         "_made",
         "_paused",
         "_reading",
+        "_scatters",
         "_settler",
         "_shut",
         "_sock",
@@ -72,6 +75,7 @@ class Transport(asyncio.Protocol):
     ) -> None:
         self._sock = sock  # for options and questions only: the loop reads and writes it
         self._settler = settler
+        self._scatters = settler.scatters
         self._made = made
         self.gone = gone
         self._bound = False
@@ -179,16 +183,17 @@ class Transport(asyncio.Protocol):
         if chunks := connection.data_to_send():
             if len(chunks) == 1:
                 self._base.write(chunks[0])
-            else:
+            elif self._scatters:
                 self._base.writelines(chunks)
+            else:
+                self._base.write(b"".join(chunks))
             if connection.starved and not self._paused:
-                # It is enlisted by this: its flags are obeyed, and its new output is written, the next time round.
                 self._writes += 1
                 if self._writes % _TURN:
+                    # It is enlisted by this: its flags are obeyed, and its new output is written, the next time round.
                     self._endpoint.flushed(now)
-                else:
-                    self._settler.loop.call_soon(self._go_on)
-                return
+                    return
+                self._settler.loop.call_soon(self._go_on)
         if connection.want_read is not self._reading:
             self._reading = connection.want_read
             if not self._eof:

@@ -100,7 +100,7 @@ class LaneRunner(ABC):
     def settle(self, now: float) -> None:
         """Serve every member that has changed, until none is left."""
         lane = self.lane
-        while members := lane.drain(now):
+        while members := lane.drain(now, contain):
             for member in members:
                 try:
                     if isinstance(member, Endpoint):
