@@ -82,8 +82,10 @@ def load(port: int, seconds: int, connections: int = 32) -> int:
 
 
 def nginx(port: int, origin: int | None, folder: Path) -> list[str]:
-    where = f"proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection '';" if origin else (
-        "default_type text/plain; return 200 'Hello, world!';"
+    where = (
+        f"proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection '';"
+        if origin
+        else ("default_type text/plain; return 200 'Hello, world!';")
     )
     upstream = f"upstream origin {{ server 127.0.0.1:{origin}; keepalive 64; }}" if origin else ""
     config = folder / f"nginx-{port}.conf"
@@ -97,7 +99,17 @@ def nginx(port: int, origin: int | None, folder: Path) -> list[str]:
 
 
 def ours(kind: str, runtime: str, port: int, *more: str) -> list[str]:
-    return [sys.executable, "-m", "sansio_pingora.cli", kind, "--listen", f"127.0.0.1:{port}", "--runtime", runtime, *more]
+    return [
+        sys.executable,
+        "-m",
+        "sansio_pingora.cli",
+        kind,
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--runtime",
+        runtime,
+        *more,
+    ]
 
 
 def rounds_of(servers: dict[str, tuple[list[str], int]], rounds: int, seconds: int) -> dict[str, float]:
@@ -136,8 +148,25 @@ def main(rounds: int = 3, seconds: int = 3) -> None:
         port = free_port()
         servers = {f"origin on {runtime}": (ours("origin", runtime, p := free_port()), p) for runtime in RUNTIMES}
         servers["uvicorn + httptools"] = (
-            [sys.executable, "-m", "uvicorn", "--app-dir", str(HERE / "peers"), "asgi_hello:app", "--port", str(port),
-             "--log-level", "error", "--no-access-log", "--loop", "uvloop", "--http", "httptools"], port)
+            [
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "--app-dir",
+                str(HERE / "peers"),
+                "asgi_hello:app",
+                "--port",
+                str(port),
+                "--log-level",
+                "error",
+                "--no-access-log",
+                "--loop",
+                "uvloop",
+                "--http",
+                "httptools",
+            ],
+            port,
+        )
         servers["aiohttp"] = ([sys.executable, str(HERE / "peers" / "aiohttp_server.py"), str(p := free_port())], p)
         if shutil.which("nginx"):
             servers["nginx"] = (nginx(p := free_port(), None, folder), p)
@@ -151,10 +180,16 @@ def main(rounds: int = 3, seconds: int = 3) -> None:
                 for runtime in RUNTIMES
             }
             proxies["hand-made aiohttp proxy"] = (
-                [sys.executable, str(HERE / "peers" / "aiohttp_proxy.py"), str(p := free_port()), str(back)], p)
+                [sys.executable, str(HERE / "peers" / "aiohttp_proxy.py"), str(p := free_port()), str(back)],
+                p,
+            )
             if shutil.which("nginx"):
                 proxies["nginx"] = (nginx(p := free_port(), back, folder), p)
-            show("reverse proxy, h1 to h1, CPU per request", rounds_of(proxies, rounds, seconds), "hand-made aiohttp proxy")
+            show(
+                "reverse proxy, h1 to h1, CPU per request",
+                rounds_of(proxies, rounds, seconds),
+                "hand-made aiohttp proxy",
+            )
 
 
 if __name__ == "__main__":

@@ -163,8 +163,8 @@ class _PlainReceiver:
             stream.room = value.room
             app.writable(stream)
         elif kind is Failed or not (stream.done and self._ended):
-            stream.closed = value.error or _aborted()
-            app.lost(stream, stream.closed)
+            error = stream.closed = value.error or _aborted()
+            app.lost(stream, error)
 
 
 def _aborted() -> Error:
@@ -193,8 +193,8 @@ class _WaitingReceiver(BodyRoutines):
             stream.room = value.room
             self.room_came()
         elif stream.closed is None and (kind is Failed or not (stream.done and self._ended)):
-            stream.closed = value.error or _aborted()
-            self.broken_off(stream.closed)
+            error = stream.closed = value.error or _aborted()
+            self.broken_off(error)
 
     def _is_written(self) -> bool:
         return self._stream.done

@@ -282,6 +282,29 @@ def test_an_error_with_a_status_of_ours_is_logged_as_well(app):
     assert "the database is away" in bench.log[0]
 
 
+@pytest.mark.parametrize("where", ["request_task", "writable"])
+def test_an_exception_in_a_later_callback(where):
+    class App(HttpServerApp):
+        def process_new_http(self, session):
+            session.write_response_header(head())
+            session.write_response_body(b"x" * 2000)
+
+    def fail_later(self, session, *task):
+        fail(session)
+
+    setattr(App, where, fail_later)
+    bench = http(App(), high_water=1000)
+    bench.pause()
+    bench.receive(get("/", "Content-Length: 1", method="POST"))
+    if where == "writable":
+        bench.unpause()
+    else:
+        bench.receive(b"x")
+    assert "ZeroDivisionError" in bench.log[0]
+    assert bench.connection.closing
+    assert not bench.held
+
+
 @pytest.mark.parametrize("app", SCRIPTED)
 def test_no_answer_is_500(app):
     bench = http(app(lambda session: None)).receive(get()).run_calls()

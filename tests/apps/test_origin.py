@@ -181,6 +181,7 @@ def test_the_wrong_method(method, target, allow):
         "/status/103",
         "/status/1000",
         "/delay/-1",
+        "/delay/x",
         "/delay/nan",
         "/delay/inf",
         "/delay/1e9",

@@ -221,7 +221,7 @@ class ConnectorModel(RuleBasedStateMachine):
             for asker in self.in_state("leased"):
                 asker.release(net.now, reuse=True)
             net.settle()
-            if not self.in_state("asking"):
+            if not self.in_state("asking") and not self.in_state("leased"):  # who was just granted gives back too
                 break
             net.advance(1.0)  # no dial is answered any more: each is told so in time
         assert not self.in_state("asking")

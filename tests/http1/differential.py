@@ -92,7 +92,9 @@ def compare(seed: int, tally: Tally) -> None:
     if (native.events, native.out) != (recut.events, recut.out):
         tally.faults.append(f"seed {seed}: cutting matters: {native.events} and {recut.events} for {raw!r}")
     elif (fault := _disagreement(native, reference, raw, tally)) is not None:
-        tally.faults.append(f"seed {seed}: {fault} for {raw!r}\n  native    {native.events}\n  reference {reference.events}")
+        tally.faults.append(
+            f"seed {seed}: {fault} for {raw!r}\n  native    {native.events}\n  reference {reference.events}"
+        )
 
 
 def _disagreement(native: Run, reference: Run, raw: bytes, tally: Tally) -> str | None:

@@ -9,8 +9,30 @@ from random import Random
 
 __all__ = ["cut", "mutated", "pipeline", "response"]
 
-_METHODS = (b"GET", b"GET", b"GET", b"POST", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"M-SEARCH", b"get")
-_TARGETS = (b"/", b"/a/b?c=d", b"/%20?", b"//x//y/../z/.", b"/a|b^c`d{e}", b"/" + b"p" * 300, b"http://b.test/x", b"HTTP://b.test?q")
+_METHODS = (
+    b"GET",
+    b"GET",
+    b"GET",
+    b"POST",
+    b"POST",
+    b"PUT",
+    b"HEAD",
+    b"DELETE",
+    b"OPTIONS",
+    b"PATCH",
+    b"M-SEARCH",
+    b"get",
+)
+_TARGETS = (
+    b"/",
+    b"/a/b?c=d",
+    b"/%20?",
+    b"//x//y/../z/.",
+    b"/a|b^c`d{e}",
+    b"/" + b"p" * 300,
+    b"http://b.test/x",
+    b"HTTP://b.test?q",
+)
 _HOSTS = (b"a.test", b"a.test:80", b"[::1]:8080", b"127.0.0.1", b"my_app.test")
 _FIELDS = (
     (b"Accept", b"*/*"),
@@ -26,7 +48,16 @@ _FIELDS = (
     (b"Via", b"1.1 x"),
     (b"X-Comma", b"a,,b, ,c"),
 )
-_BODIES = (b"", b"x", b"hello", b"\r\n", b"0\r\n\r\n", b"GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n", b"\x00\xff" * 40, b"b" * 3000)
+_BODIES = (
+    b"",
+    b"x",
+    b"hello",
+    b"\r\n",
+    b"0\r\n\r\n",
+    b"GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n",
+    b"\x00\xff" * 40,
+    b"b" * 3000,
+)
 _EXTENSIONS = (b"", b"", b"", b";a", b";a=b", b';a="b c"', b';a="\\"";b=1')
 _TRAILERS = ((b"X-Sum", b"1"), (b"etag", b'"x"'), (b"x-empty", b""))
 
@@ -46,7 +77,11 @@ def _chunked(dice: Random, body: bytes) -> bytes:
         out += b"%b%b\r\n%b\r\n" % (spelled, dice.choice(_EXTENSIONS), body[:size])
         body = body[size:]
     trailers = dice.sample(_TRAILERS, dice.choice((0, 0, 0, 1, 2)))
-    return out + b"%b%b\r\n%b\r\n" % (dice.choice((b"0", b"000")), dice.choice(_EXTENSIONS), _lines(dice, list(trailers)))
+    return out + b"%b%b\r\n%b\r\n" % (
+        dice.choice((b"0", b"000")),
+        dice.choice(_EXTENSIONS),
+        _lines(dice, list(trailers)),
+    )
 
 
 def _request(dice: Random) -> bytes:
@@ -80,7 +115,9 @@ def pipeline(dice: Random) -> bytes:
 
 def response(dice: Random) -> bytes:
     """One legal answer to a GET, perhaps behind 1xx heads; until-close ones end with the connection."""
-    early = dice.choice((b"", b"", b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"))
+    early = dice.choice(
+        (b"", b"", b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+    )
     status = dice.choice((200, 200, 201, 204, 206, 301, 304, 404, 500, 599))
     fields = [dice.choice(_FIELDS) for _ in range(dice.choice((0, 1, 3)))]
     version = b"1.1" if dice.random() < 0.9 else b"1.0"
@@ -174,6 +211,8 @@ def cut(dice: Random, raw: bytes) -> list[bytes]:
     if how == 3:
         size = dice.choice((1, 2, 3, 11))
         head = raw[:600]
-        return [piece for at in range(0, len(head), size) if (piece := head[at : at + size])] + ([raw[600:]] if raw[600:] else [])
+        return [piece for at in range(0, len(head), size) if (piece := head[at : at + size])] + (
+            [raw[600:]] if raw[600:] else []
+        )
     places = sorted({dice.randrange(1, len(raw)) for _ in range(1 if how == 1 else 5)})
     return [raw[a:b] for a, b in zip([0, *places], [*places, len(raw)], strict=True)]

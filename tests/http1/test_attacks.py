@@ -200,7 +200,8 @@ def test_s2_one_chunked_is_taken(coding):
 
 
 @pytest.mark.parametrize(
-    "lines", [TE, TE + b"Connection: keep-alive\r\n", TE + b"Content-Length: 15\r\n", b"Transfer-Encoding: identity\r\n"]
+    "lines",
+    [TE, TE + b"Connection: keep-alive\r\n", TE + b"Content-Length: 15\r\n", b"Transfer-Encoding: identity\r\n"],
 )
 def test_s3_transfer_encoding_in_http_10(lines):
     refused(post(lines, CHUNKED_HELLO, version=b"1.0"))
@@ -287,7 +288,9 @@ def test_s4_a_large_length_does_not_wrap(size):
 
     assert run.seen == []
     assert not run.over
-    assert run_server([post(b"Content-Length: %d\r\n" % size, b"hello")], limits=Limits(max_body=10**6)).statuses == [413]
+    assert run_server([post(b"Content-Length: %d\r\n" % size, b"hello")], limits=Limits(max_body=10**6)).statuses == [
+        413
+    ]
 
 
 # ── S5: more than one Content-Length ─────────────────────────────────────────────────
@@ -333,7 +336,9 @@ NAMES = [
 
 
 @pytest.mark.parametrize("shape", NAMES)
-@pytest.mark.parametrize(("name", "value"), [(b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked"), (b"Host", b"b.test")])
+@pytest.mark.parametrize(
+    ("name", "value"), [(b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked"), (b"Host", b"b.test")]
+)
 def test_s6_names(shape, name, value):
     line = shape % name + b" %b\r\n" % value
     lines = b"X: y\r\n" + line
@@ -343,7 +348,9 @@ def test_s6_names(shape, name, value):
     discarded(reply(lines, CHUNKED_HELLO), eof=True)
 
 
-@pytest.mark.parametrize("line", [b":", b": y", b" ", b"\t", b"X", b"X y", b"=: y", b"\xff", b"\x00", b"X\x80: y", b"a b: c"])
+@pytest.mark.parametrize(
+    "line", [b":", b": y", b" ", b"\t", b"X", b"X y", b"=: y", b"\xff", b"\x00", b"X\x80: y", b"a b: c"]
+)
 def test_s6_lines_without_a_name(line):
     refused(post(line + b"\r\n"))
     refused(b"POST / HTTP/1.1\r\n%b\r\nHost: a.test\r\n\r\n" % line)
@@ -523,7 +530,7 @@ def test_s8_last_chunks(last):
         b"5\r\nhello\r\n000\r\n\r\n",
         b"0000000000000005\r\nhello\r\n0\r\n\r\n",
         b"5;a\r\nhello\r\n0;b=c\r\n\r\n",
-        b'2;a="\\"x;y\r";b=1\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n'.replace(b"\r\"", b'"'),
+        b'2;a="\\"x;y\r";b=1\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n'.replace(b'\r"', b'"'),
         b"1\r\nh\r\n1\r\ne\r\n1\r\nl\r\n1\r\nl\r\n1\r\no\r\n0\r\n\r\n",
         b"5;" + b"a" * 250 + b"\r\nhello\r\n0\r\n\r\n",
     ],
@@ -634,7 +641,8 @@ def test_s12_an_unread_chunked_body_beyond_the_ceiling_ends_the_connection():
 
 
 @pytest.mark.parametrize(
-    "value", [b"200-ok", b"100-continue, x", b"100-continue;q=1", b"100", b"", b"x=y", b"100-continuee", b'"100-continue"']
+    "value",
+    [b"200-ok", b"100-continue, x", b"100-continue;q=1", b"100", b"", b"x=y", b"100-continuee", b'"100-continue"'],
 )
 def test_s12_unknown_expectations(value):
     refused(post(b"Expect: %b\r\nContent-Length: 5\r\n" % value, b"hello"), 417)
@@ -818,7 +826,17 @@ def test_s16_two_hosts(second, name):
 
 @pytest.mark.parametrize(
     "host",
-    [b"a", b"A.Test", b"a.test:80", b"a.test:0", b"a.test:65535", b"a.test:00080", b"127.0.0.1:8080", b"[::1]", b"[2001:DB8::1]:443"]
+    [
+        b"a",
+        b"A.Test",
+        b"a.test:80",
+        b"a.test:0",
+        b"a.test:65535",
+        b"a.test:00080",
+        b"127.0.0.1:8080",
+        b"[::1]",
+        b"[2001:DB8::1]:443",
+    ]
     + [b"[::ffff:1.2.3.4]", b"my_app.test", b"xn--bcher-kva.test", b"a.test.", b"~a-b", b"a" * 255],
     ids=lambda host: repr(host[:24]),
 )
@@ -903,7 +921,10 @@ def test_s16_options():
     refused(b"OPTIONS ** HTTP/1.1\r\nHost: a.test\r\n\r\n")
 
 
-@pytest.mark.parametrize("target", [b"/", b"a.test", b"a.test:", b"a.test:x", b"http://a.test:80/", b"u@a.test:80", b"*", b":80", b"a.test:80/"])
+@pytest.mark.parametrize(
+    "target",
+    [b"/", b"a.test", b"a.test:", b"a.test:x", b"http://a.test:80/", b"u@a.test:80", b"*", b":80", b"a.test:80/"],
+)
 def test_s16_connect_names_an_authority(target):
     for allow in (False, True):
         raw = b"CONNECT %b HTTP/1.1\r\nHost: a.test\r\n\r\n" % target + SMUGGLED
@@ -1050,7 +1071,9 @@ def test_s17_status_lines(line):
     discarded(line + b"\r\n" + HELLO + b"\r\nhello")
 
 
-@pytest.mark.parametrize("line", [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 ", b"HTTP/1.1 200", b"HTTP/1.1 200 caf\xe9\t!", b"HTTP/1.1 599 x"])
+@pytest.mark.parametrize(
+    "line", [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 ", b"HTTP/1.1 200", b"HTTP/1.1 200 caf\xe9\t!", b"HTTP/1.1 599 x"]
+)
 def test_s17_legal_status_lines(line):
     taken(line + b"\r\n" + HELLO + b"\r\nhello", reusable=True)
 
@@ -1223,9 +1246,23 @@ def test_s18_trailers(name):
         (b"\r\n" * 51_200 + b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
         (b"GET /" + b"a" * 102_400 + b" HTTP/1.1\r\nHost: a.test\r\n\r\n", 414),
         (b"a" * 102_400, 414),
-        (b"GET / HTTP/1.1\r\nHost: a.test\r\n" + b"".join(b"x%d: %b\r\n" % (i, b"a" * 1000) for i in range(80)) + b"\r\n", 431),
+        (
+            b"GET / HTTP/1.1\r\nHost: a.test\r\n"
+            + b"".join(b"x%d: %b\r\n" % (i, b"a" * 1000) for i in range(80))
+            + b"\r\n",
+            431,
+        ),
     ],
-    ids=["field line", "2,000 fields", "20,000 fields", "field name", "leading CRLF", "target", "method", "80 KiB head"],
+    ids=[
+        "field line",
+        "2,000 fields",
+        "20,000 fields",
+        "field name",
+        "leading CRLF",
+        "target",
+        "method",
+        "80 KiB head",
+    ],
 )
 def test_d5_oversized_requests(raw, status):
     refused(raw, status)

@@ -58,9 +58,7 @@ METHODS = {"ok-head-cl": "HEAD", "body-in-head": "HEAD"}
 def test_response(engine, vector, raw):
     request = RequestHeader(METHODS.get(vector["id"], "GET"), "/", [("Host", "a.test")])
     eof = vector.get("half_close", False)
-    runs = {
-        how: run_client(pieces, engine=engine, request=request, eof=eof) for how, pieces in segmentations(raw)
-    }
+    runs = {how: run_client(pieces, engine=engine, request=request, eof=eof) for how, pieces in segmentations(raw)}
     first = runs["whole"]
 
     for how, run in runs.items():
