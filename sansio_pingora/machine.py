@@ -45,7 +45,6 @@ __all__ = [
     "ConnectionClosed",
     "Coordinator",
     "Dial",
-    "Driver",
     "Endpoint",
     "Event",
     "Lane",
@@ -269,10 +268,6 @@ class Coordinator(Protocol):
 
     def handle_timeout(self, now: float) -> None:
         """Time has passed. Early or repeated calls are harmless."""
-
-
-class Driver(Protocol):
-    """What an adapter keeps for one transport; the core never calls it, only carries it."""
 
 
 # ── the lane ─────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,12 @@ class UpstreamConnection(Connection, Protocol):
     def reusable(self) -> bool:
         """Nothing is under way on it, and both sides may go on: ``open_stream`` would return a stream."""
 
+    peer_version: bytes
+    """The HTTP version that the origin answered with last."""
+
+    def set_timeouts(self, read_timeout: float | None, write_timeout: float | None) -> None:
+        """Take the time-outs of another exchange; None for the service's."""
+
 
 class Waiter(Protocol):
     """Who asked for a connection and did not get it at once."""

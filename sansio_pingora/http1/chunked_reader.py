@@ -107,7 +107,7 @@ class ChunkedReader:
             if not pieces:
                 raise
             self._lines.restart()
-            self._trailer_lines: list[tuple[bytes, bytes]] = []
+            self._trailer_lines = []
         return _join(pieces), False
 
     def _read_size(self) -> bool:

@@ -17,7 +17,7 @@ from sansio_pingora.proxy.filter_table import Filter, FilterTable
 from sansio_pingora.proxy.pumps import DONE, FLOW, RequestPump, ResponsePump
 from sansio_pingora.proxy.verdicts import error_status, may_retry
 from sansio_pingora.session import Await, Routines, ServerSession, as_error, forwarded_request
-from sansio_pingora.upstreams import BasicPeer, HttpPeer
+from sansio_pingora.upstreams import HttpPeer
 from sansio_pingora.wire import Failed, Header, HttpTask, RequestHeader, error_page
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class ProxyExchange(Routines):
                 return error
             if not may_retry(
                 error,
-                method=session.req_header.method,
+                method=session.req_header.method if session.req_header is not None else b"",
                 attempts_left=limits.max_retries - self._attempts,
                 reached_origin=self._reached_origin,
                 response_begun=session.response_written is not None,
@@ -244,7 +244,7 @@ class ProxyExchange(Routines):
             peer = found.call(session, ctx) if found.inline else (yield from self.run_filter(found, session, ctx))
         except Error as exc:
             return exc  # perhaps marked for another attempt
-        if not isinstance(peer, (HttpPeer, BasicPeer)):
+        if not isinstance(peer, HttpPeer):
             raise LocalProtocolError(f"upstream_peer returned {type(peer).__name__}: return an HttpPeer")
         self.phase = "connecting"
         connector = self._handler.connector
@@ -320,7 +320,7 @@ class ProxyExchange(Routines):
         fields = request.fields
         if b"host" not in fields.index:
             fields.insert(b"Host", str(peer.address) if peer.address.path is None else "localhost")
-        if b"expect" in fields.index and lease.connection.peer_version == b"1.0":  # type: ignore[attr-defined]  # HTTP/1
+        if b"expect" in fields.index and lease.connection.peer_version == b"1.0":
             fields.remove(b"expect")  # it knows no 1xx, so the 100 is ours to send
         return request
 

@@ -15,7 +15,7 @@ from sansio_pingora.proxy.exchange import ProxyExchange
 from sansio_pingora.proxy.filter_table import FilterTable
 from sansio_pingora.proxy.proxy_http import ProxyHttp
 from sansio_pingora.session import Exchange, Routine, Routines, ServerSession, client_codec
-from sansio_pingora.upstreams import HttpPeer
+from sansio_pingora.upstreams import Peer
 
 __all__ = ["HttpProxy", "ProxyHandler"]
 
@@ -49,7 +49,7 @@ class ProxyHandler:
         self.lane = lane
         self.filters = filters
         self.limits = limits
-        self._engine = options.engine
+        self._options = options
         self.connector = Connector(lane, limits, self._new_connection)
         self.budget = RetryBudget(limits.retry_budget)
 
@@ -81,10 +81,10 @@ class ProxyHandler:
         """Keep no upstream connections from here on."""
         self.connector.drain(now)
 
-    def _new_connection(self, peer: HttpPeer, now: float) -> Http1Client:
+    def _new_connection(self, peer: Peer, now: float) -> Http1Client:
         options = peer.options
         lenient = options.allow_h1_response_invalid_content_length
-        codec = client_codec(self._engine, self.limits)
+        codec = client_codec(self._options.engine, self.limits)
         return Http1Client(
             self.limits,
             codec=codec or NativeCodec(self.limits, server=False, lenient_length=lenient),

@@ -59,8 +59,8 @@ class ProxyHttp:
             f"{type(self).__name__} must override upstream_peer(session, ctx) and return an HttpPeer"
         )
 
-    def fail_to_connect(self, session: ServerSession, peer: HttpPeer, ctx: Any, error: Error) -> Error:
-        """Plain. No connection: return *error*, perhaps ``with_retry(True)`` for another attempt."""
+    def fail_to_connect(self, session: ServerSession, peer: HttpPeer, ctx: Any, error: Error) -> Error | None:
+        """Plain. No connection: return *error*, perhaps ``with_retry(True)`` for another attempt; None is *error*."""
         return error
 
     def connected_to_upstream(
@@ -93,7 +93,7 @@ class ProxyHttp:
 
     def error_while_proxy(
         self, peer: HttpPeer, session: ServerSession, error: Error, ctx: Any, client_reused: bool
-    ) -> Error:
+    ) -> Error | None:
         """Plain. An attempt failed after it was connected: return the error, its retry mark settled.
 
         The default allows another attempt where a pooled connection died before it answered.

@@ -133,7 +133,7 @@ class _Pump:
             self._park(self._filtered_deferred(filters, task))
         elif kind is Body:
             data: bytes = task.data  # type: ignore[union-attr]  # a Body
-            self._send_filtered(task, self._filtered(filters, data, task.end), len(data))  # type: ignore[union-attr]
+            self._send_filtered(task, self._filtered(filters, data, task.end), len(data))
         else:
             self._send_filtered(task, self._filtered(filters, b"", True), 0)
 
@@ -232,7 +232,7 @@ class RequestPump(_Pump):
             self.replay.add(task.data)  # type: ignore[union-attr]  # a Body
         elif kind is Trailer:
             self.replay.trailers = task.fields  # type: ignore[union-attr]  # a Trailer
-        end = task.end  # type: ignore[union-attr]  # Failed does not come here
+        end = task.end
         room = lease.connection.send(lease.stream_id, task, self._exchange.now)
         self._sent(room, credit)
         if end:

@@ -87,6 +87,7 @@ class ServerSession:
         self.generated = False
         """The response is an error page of our own making."""
         self.ignore_info_resp = False
+        """Informational heads go nowhere, but for a 100 that the client waits for."""
         self.body_bytes_read = 0
         self.body_bytes_sent = 0
         self.room = 1
@@ -147,7 +148,7 @@ class ServerSession:
         elif kind is Failed:
             self.closed = task.error  # type: ignore[union-attr]  # a Failed
             return
-        if task.end and (kind is UpgradedBody or not self.upgraded):  # type: ignore[union-attr]  # all but Failed have it
+        if task.end and (kind is UpgradedBody or not self.upgraded):
             self._body_done = True
 
     def consumed(self, size: int) -> None:
@@ -165,8 +166,6 @@ class ServerSession:
 
         :raises LocalProtocolError: a final head was sent already, or the head is not legal.
         """
-        if head.informational and self.ignore_info_resp:
-            return self.room
         return self.write_task(Header(head, end))
 
     def write_response_body(self, data: bytes, end: bool = False) -> int:
@@ -205,12 +204,14 @@ class ServerSession:
                 raise LocalProtocolError(
                     f"status {head.status} after a final head with {self.response_written.status} was sent"
                 )
+            if self.ignore_info_resp and head.informational and not (head.status == 100 and self._expects_continue):
+                return self.room
         room = self.room = self._connection.send(self.stream_id, task, self.now)
         if kind is Header:
             status = head.status
             if status >= 200 or status == 101:
                 self.response_written = head
-                self.response_done = task.end  # type: ignore[union-attr]  # a Header
+                self.response_done = task.end
                 if status == 101 or (
                     status < 300 and self.req_header is not None and self.req_header.method == b"CONNECT"
                 ):
@@ -219,9 +220,13 @@ class ServerSession:
         else:
             if kind is Body or kind is UpgradedBody:
                 self.body_bytes_sent += len(task.data)  # type: ignore[union-attr]  # it has data
-            if kind is Failed or task.end:  # type: ignore[union-attr]  # all but Failed have it
+            if kind is Failed or task.end:
                 self.response_done = True
         return room
+
+    @property
+    def _expects_continue(self) -> bool:
+        return self.req_header is not None and b"expect" in self.req_header.fields.index
 
     def write_continue_response(self) -> None:
         """Send 100 (Continue), unless a response has begun."""

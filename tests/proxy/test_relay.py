@@ -361,6 +361,11 @@ def test_an_application_may_hold_them_back():
 
     _, got, _ = exchange(GET, b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK, Quiet())
     assert got.count(b"HTTP/1.1") == 1
+    bench = Bench(Quiet())
+    client = bench.client()
+    client.send(post(5, b"", fields=EXPECT))
+    bench.origin.send(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
+    assert client.take() == b"HTTP/1.1 100 Continue\r\n\r\n"  # it waits for that one
 
 
 def test_row_36_junk_behind_the_answer_is_not_passed_on():
