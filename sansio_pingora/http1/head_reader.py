@@ -40,7 +40,18 @@ _SLASH = ord("/")
 class HeadReader:
     """Reads one head after the other from *buffer*."""
 
-    __slots__ = ("_blank", "_buffer", "_count", "_fast", "_limits", "_lines", "_request", "_start_line")
+    __slots__ = (
+        "_blank",
+        "_block",
+        "_buffer",
+        "_count",
+        "_fast",
+        "_limits",
+        "_lines",
+        "_repeated",
+        "_request",
+        "_start_line",
+    )
 
     def __init__(self, buffer: ReceiveBuffer, limits: Limits, *, request: bool) -> None:
         self._buffer = buffer
@@ -49,6 +60,10 @@ class HeadReader:
         self._start_line = REQUEST_LINE if request else STATUS_LINE
         self._lines = LineReader(buffer)
         self._fast = min(limits.max_line, limits.max_head)  # in a head so short no line can be too long
+        # A client that keeps its connection often sends the same field lines again and again,
+        # and so does an origin within a second: from the second time on they are copied.
+        self._block = b""
+        self._repeated: Fields | None = None
         self._count = 0  # lines judged so far
         self._blank = 0  # blank lines skipped before this head
 
@@ -84,15 +99,21 @@ class HeadReader:
 
     def _parse(self, raw: bytes) -> tuple[re.Match[bytes], Fields] | None:
         """The start line's parts and the fields of a whole head; None when a line breaks the grammar."""
-        lines = raw.split(b"\r\n")
-        start = self._start_line.fullmatch(lines[0])
+        at = raw.find(b"\r\n")
+        start = self._start_line.fullmatch(raw, 0, at)
         if start is None:
             return None
-        try:
-            read = [LINES[line] for line in lines[1:-2]]  # the blank line makes the last two
-        except UnprovedLineError:
-            return None
-        return start, Fields.indexed([line[0] for line in read], {line[1]: line[0][1] for line in read})
+        block = raw[at:]
+        if block != self._block:
+            self._block, self._repeated = block, None
+            fields = _fields(block)
+        elif self._repeated is not None:
+            return start, self._repeated.copy()
+        else:
+            fields = _fields(block)
+            if fields is not None:
+                self._repeated = fields.copy()
+        return None if fields is None else (start, fields)
 
     def _walk(self) -> bool:
         """Judge the lines that have ended and what there is of the next; True at the end of the head."""
@@ -129,6 +150,16 @@ class HeadReader:
             raise MessageFault(400, f"field line {line[:80]!r} is not 'name: value'")
         elif self._count > self._limits.max_fields:
             raise MessageFault(431, f"more than {self._limits.max_fields} field lines")
+
+
+
+def _fields(block: bytes) -> Fields | None:
+    """The fields of the lines between the start line and the blank one; None when one breaks the grammar."""
+    try:
+        read = [LINES[line] for line in block.split(b"\r\n")[1:-2]]
+    except UnprovedLineError:
+        return None
+    return Fields.indexed([line[0] for line in read], {line[1]: line[0][1] for line in read})
 
 
 def _judge_request_line(line: bytes) -> None:

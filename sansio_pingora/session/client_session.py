@@ -30,6 +30,7 @@ class ClientSession:
 
     __slots__ = (
         "_connection",
+        "_raw",
         "info",
         "now",
         "request_done",
@@ -47,6 +48,8 @@ class ClientSession:
         """Monotonic time of the input that is being handled."""
         self.request_written: RequestHeader | None = None
         self.request_done = False
+        """The request is complete, or of a tunnel our direction."""
+        self._raw = False
         self.response_header: ResponseHeader | None = None
         """The last head that arrived, informational or final."""
         self.response_done = False
@@ -60,20 +63,27 @@ class ClientSession:
 
     def write_request_body(self, data: bytes, end: bool = False) -> int:
         """Send body bytes, after an accepted upgrade opaque ones. Returns the room left."""
-        upgraded = self.was_upgraded()
+        raw = self._tunnels()
+        room = self._connection.send(self.stream_id, UpgradedBody(data, end) if raw else Body(data, end), self.now)
+        self._raw = raw
         self.request_done = end
-        return self._connection.send(self.stream_id, UpgradedBody(data, end) if upgraded else Body(data, end), self.now)
+        return room
 
     def write_request_trailers(self, fields: Fields) -> None:
         """Send trailers, which end the request."""
-        self.request_done = True
         self._connection.send(self.stream_id, Trailer(fields), self.now)
+        self.request_done = True
 
     def finish_request_body(self) -> None:
-        """End the request, if it has not ended."""
-        if not self.request_done:
-            self.request_done = True
+        """End the request, if it has not ended, or our direction of a tunnel."""
+        tunnels = self._tunnels()
+        if self.request_done and (self._raw or not tunnels):
+            return
+        if tunnels:
+            self.write_request_body(b"", end=True)
+        else:
             self._connection.send(self.stream_id, Done(), self.now)
+            self.request_done = True
 
     def received(self, task: HttpTask) -> None:
         """Account for a task of the response that has arrived."""
@@ -95,8 +105,12 @@ class ClientSession:
     def shutdown(self, error: Error) -> None:
         """Break the exchange off."""
         if not self.response_done:
-            self.response_done = True
             self._connection.send(self.stream_id, Failed(error), self.now)
+            self.response_done = True
+
+    def _tunnels(self) -> bool:
+        """What we send from here on is opaque: a body that was begun before the switch goes first."""
+        return self._raw or (self.request_done and self.was_upgraded())
 
     @property
     def server_addr(self) -> SocketAddr | None:

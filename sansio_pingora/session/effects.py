@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 __all__ = ["Call", "Drain", "Effect", "ReadBody", "Sleep"]
@@ -28,9 +29,16 @@ class _Effect:
 
 @dataclass(frozen=True, slots=True)
 class Sleep(_Effect):
-    """Resume after *seconds*; the exchange's other direction and all others go on meanwhile."""
+    """Resume after *seconds*; the exchange's other direction and all others go on meanwhile.
+
+    :raises ValueError: not a finite number: nobody would ever resume.
+    """
 
     seconds: float
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.seconds):
+            raise ValueError(f"Sleep takes a finite number of seconds, not {self.seconds}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

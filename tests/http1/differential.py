@@ -19,7 +19,7 @@ from typing import Any
 from tests.http1.generated import cut, mutated, pipeline, response
 from tests.http1.runs import Run, run_client, run_server
 
-__all__ = ["NATIVE_REFUSES", "REFERENCE_REFUSES", "Tally", "compare"]
+__all__ = ["NATIVE_REFUSES", "REFERENCE_REFUSES", "Tally", "category", "compare", "disagreement"]
 
 # What the native engine refuses and h11 takes: the first words of our reason → why we do.
 NATIVE_REFUSES = {
@@ -33,10 +33,12 @@ NATIVE_REFUSES = {
     "Content-Length": "h11 joins a list of equal ones",
 }
 # What h11 refuses and the native engine takes.
-REFERENCE_REFUSES: dict[str, str] = {}
+REFERENCE_REFUSES = {
+    "illegal request line": "a first byte that begins no head, before its line has ended; we judge lines when they end",
+}
 
 
-def category(reason: str, raw: bytes) -> str:
+def category(reason: str) -> str:
     """The class of a refusal, as the tables name it."""
     for words in ("more than one Content-Length", "Content-Length", "chunk size line"):
         if reason.startswith(words):
@@ -91,19 +93,20 @@ def compare(seed: int, tally: Tally) -> None:
         )
     if (native.events, native.out) != (recut.events, recut.out):
         tally.faults.append(f"seed {seed}: cutting matters: {native.events} and {recut.events} for {raw!r}")
-    elif (fault := _disagreement(native, reference, raw, tally)) is not None:
+    elif (fault := disagreement(native, reference, tally)) is not None:
         tally.faults.append(
             f"seed {seed}: {fault} for {raw!r}\n  native    {native.events}\n  reference {reference.events}"
         )
 
 
-def _disagreement(native: Run, reference: Run, raw: bytes, tally: Tally) -> str | None:
+def disagreement(native: Run, reference: Run, tally: Tally) -> str | None:
+    """What is wrong with two readings of the same bytes, if anything; counted in *tally*."""
     refused, referred = _refusal(native), _refusal(reference)
     if refused is None and referred is None:
         tally.accepted += 1
         return None if native.events == reference.events else "both accept and read differently"
     if refused is None:
-        return _explained(category(str(referred), raw), REFERENCE_REFUSES, tally.reference_alone)
+        return _explained(category(str(referred)), REFERENCE_REFUSES, tally.reference_alone)
     mine, theirs = _until_refusal(native), _until_refusal(reference)
     if not (_is_prefix(mine, theirs) or _is_prefix(theirs, mine)):
         return "read differently before one refuses"
@@ -113,7 +116,7 @@ def _disagreement(native: Run, reference: Run, raw: bytes, tally: Tally) -> str 
         else:
             tally.both_refuse += 1
         return None
-    return _explained(category(str(refused), raw), NATIVE_REFUSES, tally.native_alone)
+    return _explained(category(str(refused)), NATIVE_REFUSES, tally.native_alone)
 
 
 def _explained(name: str, table: dict[str, str], counter: Counter[str]) -> str | None:

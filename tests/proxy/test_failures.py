@@ -10,9 +10,6 @@ from sansio_pingora.session import Sleep
 from sansio_pingora.wire import ResponseHeader
 from tests.proxy.harness import GET, HANGING, OK, App, Bench, chunked, dechunk, head_of, post, status_of
 
-REFUSED = Error(ErrorType.CONNECT_REFUSED, "nobody listens")
-
-
 def refusing(app, request=GET, **limits):
     bench = Bench(app, **limits)
     bench.dial_outcomes.append(Error(ErrorType.CONNECT_REFUSED, "nobody listens"))
@@ -156,7 +153,7 @@ def test_one_line_that_says_it_all():
     [line] = bench.errors
     assert line == (
         "failed to proxy: Upstream ConnectRefused context: failed to connect to addr: 127.0.0.1:9000, scheme: http "
-        "cause: nobody listens, status: 502, attempts: 1, GET /x?y, Host: a.test"
+        "cause: context: nobody listens, status: 502, attempts: 1, GET /x?y, Host: a.test"
     )
 
 

@@ -1,0 +1,145 @@
+"""The table of what is passed on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansio_pingora.session import HOP_BY_HOP, forwarded_request, forwarded_response
+from sansio_pingora.wire import RequestHeader, ResponseHeader
+
+PROTECTED = ["Host", "Content-Length", "Transfer-Encoding", "Forwarded", "Via", "X-Real-IP", "Authorization", "Cookie"]
+
+
+def request(*fields, version=b"1.1"):
+    return RequestHeader("GET", "/", [("Host", "a"), *fields], version=version)
+
+
+def test_nothing_to_remove():
+    head = request(("X-A", "1"))
+    out = forwarded_request(head)
+    assert out == head
+    assert out is not head
+    out.insert("x-a", "2")
+    assert head.get("x-a") == b"1"
+
+
+@pytest.mark.parametrize("name", sorted(HOP_BY_HOP))
+def test_every_hop_by_hop_field_ends_here(name):
+    head = request((name, "x"), ("X-A", "1"))
+    out = forwarded_request(head)
+    assert [field for field, _ in out.fields] == [b"Host", b"X-A"]
+    assert name in head.fields  # it is a copy that lost it
+    answer = ResponseHeader(200, [(name, "x"), ("X-A", "1")])
+    assert [field for field, _ in forwarded_response(answer).fields] == [b"X-A"]
+
+
+@pytest.mark.parametrize("name", [name for name in PROTECTED if name != "Transfer-Encoding"])
+def test_protected_fields_stay_though_connection_names_them(name):
+    head = request(("Connection", f"{name}, X-Gone"), ("X-Gone", "1"))
+    head.insert(name, "kept")
+    out = forwarded_request(head)
+    assert out.get(name) == b"kept"
+    assert "x-gone" not in out.fields
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Forwarded-Proto", "x-forwarded-anything"])
+def test_forwarding_fields_stay(name):
+    assert forwarded_request(request(("Connection", name), (name, "1"))).get(name) == b"1"
+
+
+@pytest.mark.parametrize(
+    ("connection", "upgrade", "version", "kept"),
+    [
+        ("upgrade", "websocket", b"1.1", b"websocket"),
+        ("keep-alive, Upgrade", "websocket", b"1.1", b"websocket"),
+        ("Upgrade", "WebSocket/13", b"1.1", b"WebSocket/13"),
+        ("close", "websocket", b"1.1", None),
+        ("upgrade", "websocket", b"1.0", None),
+        ("upgrade", "h2c", b"1.1", None),
+        ("upgrade", "H2C", b"1.1", None),
+        ("upgrade", "h2", b"1.1", None),
+        ("upgrade", "HTTP/2.0", b"1.1", None),
+        ("upgrade", "TLS/1.3, HTTP/1.1", b"1.1", None),
+        ("upgrade", "websocket, h2c", b"1.1", None),
+        ("upgrade", "websocket,\th2c", b"1.1", None),
+    ],
+)
+def test_upgrade(connection, upgrade, version, kept):
+    out = forwarded_request(request(("Connection", connection), ("Upgrade", upgrade), version=version))
+    assert out.get("upgrade") == kept
+    assert out.get("connection") == (None if kept is None else b"upgrade")
+
+
+def test_a_second_upgrade_line_cannot_smuggle_h2c():
+    out = forwarded_request(request(("Connection", "upgrade"), ("Upgrade", "websocket"), ("Upgrade", "h2c")))
+    assert out.fields.get_all("upgrade") == [b"websocket"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ([("Connection", "TE"), ("TE", "trailers")], b"trailers"),
+        ([("Connection", "TE"), ("TE", "gzip, Trailers")], b"trailers"),
+        ([("Connection", "TE"), ("TE", "gzip")], None),
+        ([("Connection", "keep-alive"), ("TE", "trailers")], None),
+        ([("TE", "trailers")], None),
+    ],
+)
+def test_te(fields, kept):
+    out = forwarded_request(request(*fields))
+    assert out.get("te") == kept
+    assert out.get("connection") == (None if kept is None else b"TE")
+
+
+def test_the_usual_connection_field_is_gone_as_well():
+    out = forwarded_request(request(("Connection", "keep-alive"), ("Keep-Alive", "timeout=5"), ("Upgrade", "h2c")))
+    assert [name for name, _ in out.fields] == [b"Host"]
+
+
+def test_responses_lose_what_their_connection_names():
+    head = ResponseHeader(200, [("Connection", "X-A, content-length"), ("X-A", "1"), ("Content-Length", "5")])
+    assert forwarded_response(head) is head
+    assert list(head.fields) == [(b"Content-Length", b"5")]
+
+
+def test_a_101_keeps_its_upgrade():
+    head = forwarded_response(ResponseHeader(101, [("Connection", "Upgrade, X-A"), ("Upgrade", "ws"), ("X-A", "1")]))
+    assert dict(head.fields) == {b"Connection": b"upgrade", b"Upgrade": b"ws"}
+
+
+@pytest.mark.parametrize("status", [200, 426, 103])
+def test_any_other_status_loses_it(status):
+    head = forwarded_response(ResponseHeader(status, [("Connection", "upgrade"), ("Upgrade", "h2c")]))
+    assert len(head.fields) == 0
+
+
+def test_an_http_10_answer_is_passed_on_as_11():
+    assert forwarded_response(ResponseHeader(200, version=b"1.0")).version == b"1.1"
+
+
+NAMES = st.sampled_from(
+    [*(name.decode() for name in sorted(HOP_BY_HOP)), *PROTECTED[1:2], "X-A", "X-B", "Cookie", "X-Forwarded-For"]
+)
+
+
+@given(st.lists(st.tuples(NAMES, st.sampled_from(["1", "x-a", "upgrade, x-b", "h2c", "trailers", "cookie"])), max_size=8))
+def test_what_comes_out_is_never_hop_by_hop(fields):
+    head = request(*fields)
+    options = set(head.fields.tokens("connection"))
+    out = forwarded_request(head)
+    for name, value in out.fields:
+        name = name.lower()
+        if name == b"connection":
+            assert value in (b"upgrade", b"TE")
+            assert value.lower() in out.fields
+        elif name in (b"upgrade", b"te"):
+            assert name in options
+            assert value != b"h2c"
+        else:
+            assert name not in HOP_BY_HOP
+    for name, value in head.fields:
+        lower = name.lower()
+        if lower not in HOP_BY_HOP and lower not in options:
+            assert (name, value) in list(out.fields)
