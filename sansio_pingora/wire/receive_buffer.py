@@ -61,6 +61,8 @@ class ReceiveBuffer:
         data = self._data
         if start == 0 and size >= len(data) and type(data) is bytes:
             return data
+        if type(data) is bytes:
+            return data[start : start + size]
         return bytes(memoryview(data)[start : start + size])
 
     def take(self, size: int) -> bytes:
@@ -81,7 +83,7 @@ class ReceiveBuffer:
             return b""
         if start == 0 and end == len(data) and type(data) is bytes:
             return data
-        return bytes(memoryview(data)[start:end])
+        return data[start:end] if type(data) is bytes else bytes(memoryview(data)[start:end])
 
     def search(self, pattern: re.Pattern[bytes], start: int) -> int:
         """Offset of the first match of *pattern* at or behind offset *start*, or -1."""

@@ -14,7 +14,7 @@ from sansio_pingora.testing import strategies as pingora
 from sansio_pingora.wire import Header, ReceiveBuffer, RequestHeader
 from tests.http1.runs import bytewise, make_client, make_server, run_client, run_server, whole
 
-LENGTHS = st.sampled_from([Limits(), Limits(max_body=20, max_line=60, max_head=200, max_fields=4, max_trailers=20)])
+LIMITS = st.sampled_from([Limits(), Limits(max_body=20, max_line=60, max_head=200, max_fields=4, max_trailers=20)])
 
 
 @given(pingora.http1_pipelines(), pingora.cuts())
@@ -22,7 +22,7 @@ def test_pipelines(engine, raw, cuts):
     assert feed(make_server(engine), [raw]) == feed(make_server(engine), cuts(raw))
 
 
-@given(pingora.almost_valid_requests(), pingora.cuts(), LENGTHS, st.booleans())
+@given(pingora.almost_valid_requests(), pingora.cuts(), LIMITS, st.booleans())
 def test_almost_valid_requests(raw, cuts, limits, eof):
     """Limits as well: what is told before one is passed is the same, to the byte."""
     one, other = run_server(whole(raw), limits=limits, eof=eof), run_server(cuts(raw), limits=limits, eof=eof)
