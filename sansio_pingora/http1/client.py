@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError, RetryType
+from sansio_pingora.http1.channel import FOR_TUNNEL, HAS_MORE
 from sansio_pingora.http1.codec import Codec, NativeCodec
-from sansio_pingora.http1.connection import FOR_TUNNEL, HAS_MORE, Http1Connection
+from sansio_pingora.http1.connection import Http1Connection
 from sansio_pingora.http1.keepalive import may_persist
 from sansio_pingora.http1.states import (
     BEGIN,

@@ -1,4 +1,4 @@
-"""What both roles of an HTTP/1 connection share: output, read credit, clocks, raw bytes, and closing.
+"""What both roles of an HTTP/1 connection share: moving messages and raw bytes, and read credit.
 
 Keeps the contract of :class:`sansio_pingora.machine.Connection`. Syntax is the codec's
 (``codec``), the life of one message a table (``states``); the roles are ``server`` and
@@ -8,20 +8,19 @@ Keeps the contract of :class:`sansio_pingora.machine.Connection`. Syntax is the 
 from __future__ import annotations
 
 import math
-from types import FunctionType
 
-from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
+from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
+from sansio_pingora.http1.channel import FOR_LINGER, FOR_NOTHING, FOR_TUNNEL, HAS_MORE, Channel
 from sansio_pingora.http1.chunked_reader import FORBIDDEN_TRAILERS
 from sansio_pingora.http1.codec import Codec
-from sansio_pingora.http1.states import BODY, CLOSE, CLOSED, COMPLETE, END, HEAD, IDLE, MOVES, RAW, SWITCH
+from sansio_pingora.http1.states import BODY, CLOSED, COMPLETE, END, HEAD, IDLE, MOVES, RAW, SWITCH
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import AT_ONCE, Closing, ConnectionClosed, Endpoint, Event, Writable
+from sansio_pingora.machine import AT_ONCE, Closing, Event
 from sansio_pingora.wire import (
     CHUNKED,
     UNTIL_CLOSE,
     Body,
     Done,
-    Failed,
     Header,
     HttpTask,
     MessageFault,
@@ -31,110 +30,31 @@ from sansio_pingora.wire import (
 
 __all__ = ["Http1Connection"]
 
-# Clocks over the peer's sending, by what it owes; the names are for people.
-FOR_FIRST_BYTE = "first_byte_timeout"
-FOR_HEAD = "head_timeout"
-FOR_KEEPALIVE = "keepalive_timeout"
-FOR_BODY = "body_idle_timeout"
-FOR_LINGER = "linger_timeout"
-FOR_TUNNEL = "read_timeout"
-HAS_MORE = "bytes that have arrived already"
-FOR_NOTHING = "nothing"
-FOR_FLUSH = "write_idle_timeout"
 
-
-class Http1Connection:
+class Http1Connection(Channel):
     """One HTTP/1.x connection. Make a :class:`Http1Server` or :class:`Http1Client`."""
 
     __slots__ = (
-        "_active",
-        "_broken",
-        "_closed_said",
-        "_codec",
-        "_draining",
         "_left_to_send",
-        "_linger_left",
         "_max_body",
         "_mute",
-        "_out",
-        "_paused",
         "_peer_ended",
-        "_queued",
-        "_read_deadline",
         "_read_framing",
-        "_read_reason",
         "_received",
         "_sent",
-        "_taken",
         "_unconsumed",
-        "_write_deadline",
-        "closing",
-        "deadline",
-        "endpoint",
-        "keep",
-        "limits",
-        "receiving",
-        "sending",
-        "shut_write",
-        "stalled",
-        "starved",
-        "stream",
-        "want_read",
     )
 
-    source = ErrorSource.UNSET
-
-    def __init_subclass__(cls) -> None:
-        """Give each role its own copies of what it inherits.
-
-        CPython specialises bytecode by the class it meets, per code object: shared by two roles
-        that alternate, as in a proxy, it would fit neither (a sixth of the time of an exchange).
-        """
-        for name, method in vars(Http1Connection).items():
-            if isinstance(method, FunctionType) and name not in vars(cls):
-                copy = FunctionType(
-                    method.__code__.replace(), method.__globals__, name, method.__defaults__, method.__closure__
-                )
-                copy.__doc__ = method.__doc__
-                copy.__annotations__ = method.__annotations__
-                setattr(cls, name, copy)
-
     def __init__(self, codec: Codec, limits: Limits) -> None:
-        self._codec = codec
-        self.limits = limits
-        self.endpoint: Endpoint | None = None
-        self.deadline = math.inf
-        self.want_read = True
-        self.shut_write = False
-        self.closing = Closing.NO
-        self.starved = False
-        self.stalled = False
-        self.receiving = IDLE
-        self.sending = IDLE
-        self.stream = 0
-        """The exchange under way, or the last one."""
-        self.keep = True
-        """The connection may go on after this exchange."""
-        self._active = False  # an exchange is under way that somebody above holds
-        self._broken = 0  # the stream that this connection failed last
-        self._closed_said = False
-        self._draining = False
+        super().__init__(codec, limits)
         self._peer_ended = False
         self._sent = 0  # the last stream whose message this side completed
-        self._out: list[bytes] = []
-        self._queued = 0  # bytes in _out
-        self._taken = 0  # bytes that the driver holds, at most
-        self._paused = False
         self._received = 0  # payload bytes of the message being read
         self._max_body: int | None = None
         self._unconsumed = 0  # payload bytes delivered, whose credit was not returned
         self._read_framing = 0
         self._mute = False  # an answer without a body: what the application sends as one is counted and goes nowhere
         self._left_to_send = 0  # payload still due of the message being sent, or CHUNKED, or UNTIL_CLOSE
-        self._read_deadline = math.inf
-        self._read_reason = FOR_NOTHING
-        self._write_deadline = math.inf
-        self._linger_left = 0
 
     # ── input ────────────────────────────────────────────────────────────────────────
 
@@ -200,16 +120,6 @@ class Http1Connection:
 
     # ── output ───────────────────────────────────────────────────────────────────────
 
-    def data_to_send(self) -> list[bytes]:
-        """See :meth:`Connection.data_to_send`."""
-        out = self._out
-        if out:
-            self._out = []
-            # Not paused: of what it was given before, the driver holds no more than its own mark.
-            self._taken = self._taken + self._queued if self._paused else self._queued
-            self._queued = 0
-        return out
-
     def send(self, stream_id: int, task: HttpTask, now: float) -> int:
         """See :meth:`Connection.send`."""
         kind = type(task)
@@ -237,7 +147,7 @@ class Http1Connection:
         Dropped when the connection itself broke the stream off, whose Failed is on its way up; and
         an end behind the end of a message is legal and says nothing new.
         """
-        if stream_id == self._broken:
+        if 0 < stream_id == self._broken:
             return
         known = 0 < stream_id <= self._sent
         if isinstance(task, Body):
@@ -249,10 +159,6 @@ class Http1Connection:
 
     def _send_head(self, head: object, end: bool, now: float) -> None:
         raise NotImplementedError
-
-    def _put(self, data: bytes) -> None:
-        self._out.append(data)
-        self._queued += len(data)
 
     def _send_body(self, data: bytes, end: bool, now: float) -> None:
         if self.sending is not BODY:
@@ -315,40 +221,7 @@ class Http1Connection:
         until_close = self.sending is BODY and self._left_to_send == UNTIL_CLOSE and not self._mute
         self._close(now, Closing.ABORT if until_close or self.sending is RAW else Closing.AFTER_FLUSH)
 
-    # ── back-pressure ────────────────────────────────────────────────────────────────
-
-    def write_paused(self, now: float) -> None:
-        """See :meth:`Connection.write_paused`."""
-        if self._paused or self.closing is Closing.ABORT:
-            return
-        self._paused = self.stalled = True
-        self._write_deadline = now + self._write_allowance()
-        self._arm()
-
-    def write_progressed(self, now: float) -> None:
-        """See :meth:`Connection.write_progressed`."""
-        if self.stalled and self.limits.min_send_rate is None:
-            self._write_deadline = now + self._write_allowance()
-            self._arm()
-
-    def write_resumed(self, now: float) -> list[Event]:
-        """See :meth:`Connection.write_resumed`."""
-        self._paused = False
-        self._taken = 0
-        if not self.closing:
-            self.stalled = False
-            self._write_deadline = math.inf
-            self._arm()
-        room = self.limits.high_water - self._queued
-        if not self.starved or room <= 0:  # still none: what is queued is written first
-            return []
-        self.starved = False
-        return [(self.stream, Writable(room))] if self._active else []
-
-    def _write_allowance(self) -> float:
-        """Seconds until a peer that takes nothing is given up."""
-        rate = self.limits.min_send_rate
-        return self.limits.write_idle_timeout if rate is None else max(self._taken + self._queued, rate) / rate
+    # ── read credit ─────────────────────────────────────────────────────────────────────
 
     def consumed(self, stream_id: int, size: int, now: float) -> None:
         """See :meth:`Connection.consumed`."""
@@ -482,34 +355,10 @@ class Http1Connection:
 
     # ── clocks ───────────────────────────────────────────────────────────────────────
 
-    def _watch(self, reason: str, deadline: float) -> None:
-        self._read_reason = reason
-        self._read_deadline = deadline
-
-    def _arm(self) -> None:
-        read, write = self._read_deadline, self._write_deadline
-        self.deadline = read if read < write else write
-
     def _start_clock(self, now: float) -> None:
         """The peer owes bytes and we read them."""
         if self._read_deadline != AT_ONCE:  # what has arrived already goes first
             self._watch(FOR_TUNNEL, now + self.limits.read_timeout)
-
-    def _stop_clock(self, now: float) -> None:
-        """We withhold credit: no clock runs over the peer."""
-        self._read_deadline = math.inf
-
-    def next_reason(self) -> str:
-        """See :meth:`Connection.next_reason`."""
-        if self.deadline == math.inf:
-            return FOR_NOTHING
-        return self._read_reason if self._read_deadline <= self._write_deadline else FOR_FLUSH
-
-    def _write_timed_out(self, events: list[Event], now: float) -> None:
-        self._fail(
-            Error(ErrorType.WRITE_TIMEDOUT, f"stream {self.stream}: the peer took no bytes for {FOR_FLUSH}"), events
-        )
-        self._close(now, Closing.ABORT)
 
     def _read_timed_out(self, reason: str, events: list[Event], now: float) -> None:
         raise NotImplementedError
@@ -522,83 +371,3 @@ class Http1Connection:
 
     def _refuse(self, fault: MessageFault, events: list[Event], now: float) -> None:
         raise NotImplementedError
-
-    def _fail(self, error: Error, events: list[Event]) -> None:
-        """Tell who holds the exchange that it is over."""
-        if self._active:
-            self._active = False
-            self._broken = self.stream
-            if error.esource is ErrorSource.UNSET:
-                error.esource = self.source
-            events.append((self.stream, Failed(error)))
-
-    def _say_closed(self, error: Error | None, events: list[Event]) -> None:
-        if not self._closed_said:
-            self._closed_said = True
-            events.append((0, ConnectionClosed(error)))
-
-    def _close(self, now: float, how: Closing = Closing.AFTER_FLUSH) -> None:
-        """Nothing counts any more but what is on its way out."""
-        self.receiving = MOVES[self.receiving, CLOSE]
-        self.sending = MOVES[self.sending, CLOSE]
-        self.keep = False
-        self.want_read = False
-        self._read_deadline = math.inf
-        if how > self.closing:
-            self.closing = how
-        if self.closing is Closing.ABORT:
-            self._out = []
-            self._queued = 0
-            self.stalled = False
-            self._write_deadline = math.inf
-        elif not self.stalled:
-            self.stalled = True
-            self._write_deadline = now + self._write_allowance()
-        self._arm()
-        self._touch()
-
-    def _linger(self, now: float) -> None:
-        """Close, but read on a while: unread bytes would make the kernel reset what was sent (RFC 9112 section 9.6)."""
-        self.receiving = MOVES[self.receiving, CLOSE]
-        self.sending = MOVES[self.sending, CLOSE]
-        self.keep = False
-        self.shut_write = True
-        self.want_read = True
-        self._linger_left = self.limits.linger_bytes
-        self._watch(FOR_LINGER, now + self.limits.linger_timeout)
-        self._discard(self._codec.buffered, now)
-        self._codec.take_rest()
-        self._arm()
-        self._touch()
-
-    def _discard(self, size: int, now: float) -> None:
-        self._linger_left -= size
-        if self._linger_left < 0 and not self.closing:
-            self._close(now)
-
-    def abort(self, now: float) -> None:
-        """See :meth:`Connection.abort`."""
-        self._active = False
-        self._close(now, Closing.ABORT)
-
-    def _touch(self) -> None:
-        endpoint = self.endpoint
-        if endpoint is not None and not endpoint.listed:
-            endpoint.listed = True
-            endpoint.lane.dirty.append(endpoint)
-
-    @property
-    def held(self) -> int:
-        """Bytes that this connection keeps in memory, either way."""
-        return self._queued + self._codec.buffered
-
-    @property
-    def idle(self) -> bool:
-        """No exchange is under way and none has begun to arrive."""
-        return self.receiving is IDLE and self.sending is IDLE and not self._codec.buffered
-
-    def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__} stream {self.stream} receiving {self.receiving.name} sending {self.sending.name}"
-            f"{' draining' if self._draining else ''}{f' closing {self.closing.name}' if self.closing else ''}>"
-        )

@@ -152,7 +152,6 @@ class HeadReader:
             raise MessageFault(431, f"more than {self._limits.max_fields} field lines")
 
 
-
 def _fields(block: bytes) -> Fields | None:
     """The fields of the lines between the start line and the blank one; None when one breaks the grammar."""
     try:

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
-from sansio_pingora.http1.codec import Codec, NativeCodec
-from sansio_pingora.http1.connection import (
+from sansio_pingora.http1.channel import (
     FOR_BODY,
     FOR_FIRST_BYTE,
     FOR_HEAD,
@@ -15,8 +14,9 @@ from sansio_pingora.http1.connection import (
     FOR_NOTHING,
     FOR_TUNNEL,
     HAS_MORE,
-    Http1Connection,
 )
+from sansio_pingora.http1.codec import Codec, NativeCodec
+from sansio_pingora.http1.connection import Http1Connection
 from sansio_pingora.http1.keepalive import may_persist
 from sansio_pingora.http1.states import (
     BEGIN,

@@ -117,4 +117,5 @@ class ProxyHttp:
 
     def logging(self, session: ServerSession, error: Error | None, ctx: Any) -> None:
         """Last, exactly once for every request that was answered or failed, also for those that broke the rules:
-        then ``session.req_header`` is None."""
+        then ``session.req_header`` is None.
+        """

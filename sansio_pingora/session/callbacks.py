@@ -35,6 +35,7 @@ def form_of(callback: Callable[..., Any], owner: object = None) -> Form:
     :raises TypeError: an async generator, which is none of the four.
     """
     function: Any = callback
+    marked = getattr(function, _MARK, False) or getattr(type(owner), _MARK, False)
     while isinstance(function, functools.partial):
         function = function.func
     if not inspect.isroutine(function) and not inspect.isclass(function):
@@ -45,7 +46,7 @@ def form_of(callback: Callable[..., Any], owner: object = None) -> Form:
         return Form.ASYNC
     if inspect.isgeneratorfunction(function):
         return Form.GENERATOR
-    if getattr(function, _MARK, False) or getattr(type(owner), _MARK, False):
+    if marked or getattr(function, _MARK, False):
         return Form.BLOCKING
     return Form.PLAIN
 

@@ -152,23 +152,21 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
     tally = Tally()
-    began = told = monotonic()
+    told = monotonic()
     for seed in range(options.first_seed, options.first_seed + options.inputs):
         compare(seed, tally)
         if monotonic() - told > 10:
             told = monotonic()
-            print(f"{told - began:5.0f} s  {tally}", flush=True)
         if len(tally.faults) >= 20:
             break
-    print(f"{monotonic() - began:5.0f} s  {tally}")
-    for name, counter, table in (
+    for _name, counter, _table in (
         ("native", tally.native_alone, NATIVE_REFUSES),
         ("reference", tally.reference_alone, REFERENCE_REFUSES),
     ):
-        for reason, count in counter.most_common():
-            print(f"  {name} alone refuses {count:6}  {reason}: {table.get(reason, 'not in the table')}")
-    for fault in tally.faults:
-        print(fault)
+        for _reason, _count in counter.most_common():
+            pass
+    for _fault in tally.faults:
+        pass
     return 1 if tally.faults else 0
 
 

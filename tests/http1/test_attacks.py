@@ -836,8 +836,13 @@ def test_s16_two_hosts(second, name):
         b"127.0.0.1:8080",
         b"[::1]",
         b"[2001:DB8::1]:443",
-    ]
-    + [b"[::ffff:1.2.3.4]", b"my_app.test", b"xn--bcher-kva.test", b"a.test.", b"~a-b", b"a" * 255],
+        b"[::ffff:1.2.3.4]",
+        b"my_app.test",
+        b"xn--bcher-kva.test",
+        b"a.test.",
+        b"~a-b",
+        b"a" * 255,
+    ],
     ids=lambda host: repr(host[:24]),
 )
 def test_s16_legal_hosts(host):

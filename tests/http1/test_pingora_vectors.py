@@ -179,7 +179,10 @@ def body_times_out() -> None:
 
 
 def until_close_is_not_kept() -> None:
-    run = server("GET / HTTP/1.0⏎Connection: keep-alive⏎⏎", answer=lambda c, s, _: c.send(s, Header(ResponseHeader(200), False), 0.0))
+    run = server(
+        "GET / HTTP/1.0⏎Connection: keep-alive⏎⏎",
+        answer=lambda c, s, _: c.send(s, Header(ResponseHeader(200), False), 0.0),
+    )
     run.connection.data_to_send()
     out = read_responses(run.out)
     assert out[0][1]["connection"] == "close"
@@ -248,7 +251,9 @@ def continue_then_switch() -> None:
     assert machine.receiving.name == "COMPLETE"
     machine.send(1, SWITCH, 0.0)
     assert machine.receiving.name == "RAW"
-    assert [plain(event) for event in machine.receive_data(b"websocket data", 0.0)] == [(1, "raw", b"websocket data", False)]
+    assert [plain(event) for event in machine.receive_data(b"websocket data", 0.0)] == [
+        (1, "raw", b"websocket data", False)
+    ]
 
 
 def nothing_follows_a_switch() -> None:
@@ -296,7 +301,9 @@ def wrong_kind_of_body() -> None:
 
 def head_on_the_wire() -> None:
     get = "GET / HTTP/1.1⏎Host: a⏎⏎"
-    assert sends(get, Header(ResponseHeader(200, [("Foo", "Bar")]), True)).startswith(b"HTTP/1.1 200 OK\r\nFoo: Bar\r\n")
+    assert sends(get, Header(ResponseHeader(200, [("Foo", "Bar")]), True)).startswith(
+        b"HTTP/1.1 200 OK\r\nFoo: Bar\r\n"
+    )
     assert sends(get, Header(ResponseHeader(200, reason="Just Fine"), True)).startswith(b"HTTP/1.1 200 Just Fine\r\n")
 
 
@@ -459,8 +466,12 @@ CASES: dict[int, Case] = {
     1: Case(refused(lambda: server("GET / HTTP/1.1⏎⏎")), "deviation", "Host is demanded of HTTP/1.1"),
     2: Case(seen(lambda: server("GET / HTTP/1.1⏎¦Host: pingora.org⏎⏎"), GET)),
     3: Case(refused(lambda: server("GET / HTP/1.1⏎"))),
-    4: Case(refused(lambda: server("POST / HTTP/1.1⏎Host: pingora.org⏎Content-Length: 3␍␍␊Connection: keep-alive⏎⏎abc"))),
-    5: Case(refused(lambda: server("GET /a?q=b c HTTP/1.1⏎¦Host: pingora.org⏎Content-Length: 3⏎⏎¦abc")), "deviation", REPAIR),
+    4: Case(
+        refused(lambda: server("POST / HTTP/1.1⏎Host: pingora.org⏎Content-Length: 3␍␍␊Connection: keep-alive⏎⏎abc"))
+    ),
+    5: Case(
+        refused(lambda: server("GET /a?q=b c HTTP/1.1⏎¦Host: pingora.org⏎Content-Length: 3⏎⏎¦abc")), "deviation", REPAIR
+    ),
     6: Case(refused(lambda: server('GET /a?q=<"b c"> HTTP/1.1⏎Host: a⏎⏎')), "deviation", REPAIR),
     7: Case(refused(lambda: server('GET /a:"bc" HTTP/1.1⏎Host: a⏎⏎')), "deviation", REPAIR),
     8: Case(refused(lambda: server("GET  HTTP/1.1⏎Host: a⏎⏎"))),
@@ -487,31 +498,48 @@ CASES: dict[int, Case] = {
     21: Case(declared_bodies),
     22: Case(declared_bodies),
     23: Case(
-        refused(lambda: server("POST / HTTP/1.1⏎Host: a⏎Content-Length: 1⏎Content-Length: 2⏎Transfer-Encoding: chunkeds⏎⏎")),
+        refused(
+            lambda: server("POST / HTTP/1.1⏎Host: a⏎Content-Length: 1⏎Content-Length: 2⏎Transfer-Encoding: chunkeds⏎⏎")
+        ),
         "deviation",
         "two lengths are refused beside a transfer coding as well",
     ),
     24: Case(
-        lists_of_codings([("chunked",), ("identity, chunked",), ("  chunked  ",), (", , , chunked",)], ("chunked", "  chunked  ")),
+        lists_of_codings(
+            [("chunked",), ("identity, chunked",), ("  chunked  ",), (", , , chunked",)], ("chunked", "  chunked  ")
+        ),
         "deviation",
         STRICT_TE,
     ),
     25: Case(lists_of_codings([("identity",), ("chunked, ",), ("chunked, , ",), ("",), ("   ",)])),
     26: Case(
         lists_of_codings(
-            [("identity", "chunked"), ("gzip", "identity", "chunked"), ("gzip", "identity, chunked"), ("gzip", "  chunked  ")]
+            [
+                ("identity", "chunked"),
+                ("gzip", "identity", "chunked"),
+                ("gzip", "identity, chunked"),
+                ("gzip", "  chunked  "),
+            ]
         ),
         "deviation",
         STRICT_TE,
     ),
     27: Case(
         lists_of_codings(
-            [("identity", "gzip"), ("chunked", "identity"), ("gzip", "chunked, identity"), ("chunked", "identity, gzip")]
-            + [("gzip", "chunked, ")]
+            [
+                ("identity", "gzip"),
+                ("chunked", "identity"),
+                ("gzip", "chunked, identity"),
+                ("chunked", "identity, gzip"),
+                ("gzip", "chunked, "),
+            ]
         )
     ),
     28: Case(
-        refused(lambda: server("POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: gzip⏎Transfer-Encoding: chunked⏎⏎5⏎hello⏎0⏎⏎"), 501),
+        refused(
+            lambda: server("POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: gzip⏎Transfer-Encoding: chunked⏎⏎5⏎hello⏎0⏎⏎"),
+            501,
+        ),
         "deviation",
         STRICT_TE,
     ),
@@ -556,7 +584,11 @@ CASES: dict[int, Case] = {
     61: Case(bad_chunks("0␍¦␊abc: hi␍n")),
     62: Case(cut_chunks("0␍¦␊abc: hi⏎EOF")),
     63: Case(bad_chunks("0⏎¦abc: hi⏎¦r␊")),
-    64: Case(refused(lambda: chunks("0⏎¦abc:␠¦" + "a" * 61_440 + "¦⏎¦defghi:␠¦" + "a" * 5120), 431), "deviation", "max_trailers is 8 KiB"),
+    64: Case(
+        refused(lambda: chunks("0⏎¦abc:␠¦" + "a" * 61_440 + "¦⏎¦defghi:␠¦" + "a" * 5120), 431),
+        "deviation",
+        "max_trailers is 8 KiB",
+    ),
     65: Case(
         all_of(
             preread("12⏎" + "a" * 18 + "⏎0⏎⏎", "a" * 18),
@@ -587,7 +619,9 @@ CASES: dict[int, Case] = {
             seen(lambda: server("GET / HTTP/1.1⏎Host: a⏎⏎"), GET, over=False),
         )
     ),
-    74: Case(seen(lambda: server("GET / HTTP/1.1⏎Host: a⏎⏎", limits=Limits(keepalive_request_limit=1)), GET, over=True)),
+    74: Case(
+        seen(lambda: server("GET / HTTP/1.1⏎Host: a⏎⏎", limits=Limits(keepalive_request_limit=1)), GET, over=True)
+    ),
     75: Case(until_close_is_not_kept, "deviation", "HTTP/1.1 clients get chunks instead, and are kept"),
     **{
         76 + at: Case(
@@ -604,7 +638,9 @@ CASES: dict[int, Case] = {
     84: Case(
         all_of(
             *(
-                lambda read=read: reuse_after("POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked⏎⏎5⏎hello⏎0⏎⏎", "extra⏎", read)
+                lambda read=read: reuse_after(
+                    "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked⏎⏎5⏎hello⏎0⏎⏎", "extra⏎", read
+                )
                 for read in (True, False)
             )
         ),
@@ -692,7 +728,9 @@ CASES: dict[int, Case] = {
         "a transfer coding in HTTP/1.0 is a fault, not only the end of the connection",
     ),
     122: Case(head_requests),
-    123: Case(posting_without_a_length, "deviation", "a length of 0 is said (RFC 9110 section 8.6); with a body it is chunked"),
+    123: Case(
+        posting_without_a_length, "deviation", "a length of 0 is said (RFC 9110 section 8.6); with a body it is chunked"
+    ),
 }
 
 

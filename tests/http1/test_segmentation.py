@@ -114,7 +114,14 @@ def work_of(build, raw: bytes, pieces, monkeypatch) -> int:
     return CountingBuffer.work
 
 
-WIDE = Limits(max_head=10**7, max_line=10**7, max_fields=10**6, max_chunk_overhead=10**7, max_trailers=10**7, max_trailer_fields=10**6)
+WIDE = Limits(
+    max_head=10**7,
+    max_line=10**7,
+    max_fields=10**6,
+    max_chunk_overhead=10**7,
+    max_trailers=10**7,
+    max_trailer_fields=10**6,
+)
 
 
 def server():
@@ -136,10 +143,24 @@ COSTLY = {
     "a whole head": (server, lambda n: b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * (n // 6) + b"\r\n"),
     "blanks in a value": (server, lambda n: b"GET / HTTP/1.1\r\nX:" + b" " * n + b"\r\n"),
     "a body": (server, lambda n: b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (2 * n) + b"x" * n),
-    "tiny chunks": (server, lambda n: b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * (n // 6)),
-    "chunk extensions": (server, lambda n: b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;a=bcdefgh\r\nx\r\n" * (n // 16)),
-    "trailers": (server, lambda n: b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * (n // 6)),
-    "one chunk": (server, lambda n: b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % (2 * n) + b"x" * n),
+    "tiny chunks": (
+        server,
+        lambda n: b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * (n // 6),
+    ),
+    "chunk extensions": (
+        server,
+        lambda n: (
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;a=bcdefgh\r\nx\r\n" * (n // 16)
+        ),
+    ),
+    "trailers": (
+        server,
+        lambda n: b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * (n // 6),
+    ),
+    "one chunk": (
+        server,
+        lambda n: b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % (2 * n) + b"x" * n,
+    ),
     "a reason": (client, lambda n: b"HTTP/1.1 200 " + b"a" * n),
     "a body until the close": (client, lambda n: b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * n),
 }

@@ -477,11 +477,7 @@ class ClientModel(ConnectionModel):
     def owed_by_us(self) -> bool:
         """Idle connections are the pool's to watch; a request that is not whole is ours to send."""
         connection = self.connection
-        return (
-            connection.receiving is IDLE
-            and connection.sending in {IDLE, HEAD, BODY}
-            or connection.sending in {HEAD, BODY}
-        )
+        return connection.sending in {HEAD, BODY} or (connection.receiving is IDLE and connection.sending is IDLE)
 
     @invariant()
     def what_may_be_reused_is_clean(self) -> None:

@@ -262,7 +262,7 @@ class Bench:
                     else:
                         for command in member.take_commands():
                             self.execute(member, command)
-            if not any([wire.deliver() for wire in (*self.clients, *self.origins)]):
+            if not sum(wire.deliver() for wire in (*self.clients, *self.origins)):
                 return
         raise AssertionError("the lane does not come to rest")
 

@@ -10,6 +10,7 @@ from sansio_pingora.session import Sleep
 from sansio_pingora.wire import ResponseHeader
 from tests.proxy.harness import GET, HANGING, OK, App, Bench, chunked, dechunk, head_of, post, status_of
 
+
 def refusing(app, request=GET, **limits):
     bench = Bench(app, **limits)
     bench.dial_outcomes.append(Error(ErrorType.CONNECT_REFUSED, "nobody listens"))

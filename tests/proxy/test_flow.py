@@ -387,7 +387,9 @@ def test_pipelined_requests_are_answered_in_order():
 def test_pipelined_bodies():
     bench = Bench(App())
     client = bench.client()
-    client.send(post(3, b"abc") + b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"de") + GET)
+    client.send(
+        post(3, b"abc") + b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"de") + GET
+    )
     for body in (b"abc", b"2\r\nde\r\n0\r\n\r\n", b""):
         assert head_of(bench.origin.take())[2] == body
         bench.origin.send(OK)

@@ -59,7 +59,7 @@ class Origin:
                 body, rest = dechunk(rest)
             except ValueError:
                 return False  # the rest of it has not come
-            trailers, blank, rest = (b"\r\n" + rest).partition(b"\r\n\r\n")
+            _, blank, rest = (b"\r\n" + rest).partition(b"\r\n\r\n")
             assert blank
         else:
             length = fields.get(b"content-length", b"0")
@@ -79,7 +79,7 @@ def serve(bench, origins):
     while moved:
         while len(origins) < len(bench.origins):
             origins.append(Origin(bench.origins[len(origins)]))
-        moved = any([origin.step() for origin in origins if origin.wire.alive])
+        moved = sum(origin.step() for origin in origins if origin.wire.alive) > 0
 
 
 def through_the_proxy(raw, how):
@@ -125,7 +125,9 @@ def test_request(vector, how):
             wire.eof()
     bench.advance(200)
     assert not client.alive
-    assert len(bench.app.ended) == len(bench.exchanges) + sum(session.req_header is None for session, _ in bench.app.ended)
+    assert len(bench.app.ended) == len(bench.exchanges) + sum(
+        session.req_header is None for session, _ in bench.app.ended
+    )
     bench.assert_clean()
 
 
@@ -138,7 +140,7 @@ def test_a_refused_request_looks_the_same_however_it_is_cut(vector):
     raw = base64.b64decode(vector["b64"])
     answers = set()
     for how in CUTS:
-        bench, client, origins = through_the_proxy(raw, how)
+        _, client, origins = through_the_proxy(raw, how)
         client.eof()
         answers.add((bytes(client.got), tuple(map(str, (seen for origin in origins for seen in origin.seen)))))
     assert len(answers) == 1
@@ -205,7 +207,8 @@ def test_response(vector, how):
         (b"\r\n" * 51_200 + GET, 400),
         (b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"t" * 102_400), 414),
         (
-            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;%b\r\nhello\r\n0\r\n\r\n" % (b"e" * 65_536),
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;%b\r\nhello\r\n0\r\n\r\n"
+            % (b"e" * 65_536),
             400,
         ),
     ],

@@ -124,7 +124,9 @@ NAMES = st.sampled_from(
 )
 
 
-@given(st.lists(st.tuples(NAMES, st.sampled_from(["1", "x-a", "upgrade, x-b", "h2c", "trailers", "cookie"])), max_size=8))
+@given(
+    st.lists(st.tuples(NAMES, st.sampled_from(["1", "x-a", "upgrade, x-b", "h2c", "trailers", "cookie"])), max_size=8)
+)
 def test_what_comes_out_is_never_hop_by_hop(fields):
     head = request(*fields)
     options = set(head.fields.tokens("connection"))

@@ -1,0 +1,153 @@
+"""From events to exchanges."""
+
+from __future__ import annotations
+
+import pytest
+
+from sansio_pingora.errors import Error, ErrorSource, ErrorType
+from sansio_pingora.http1 import Http1Server
+from sansio_pingora.limits import Limits
+from sansio_pingora.machine import ConnectionClosed, Writable
+from sansio_pingora.session import Dispatcher
+from sansio_pingora.transport import TransportInfo
+from sansio_pingora.wire import Body, Done, Failed, Header, RequestHeader, ResponseHeader
+
+INFO = TransportInfo(None, None, 0.0)
+
+
+class Exchange:
+    def __init__(self, session):
+        self.session = session
+        self.events = []
+
+    def receive_task(self, task, now):
+        self.events.append(task)
+
+    def writable(self, room, now):
+        self.events.append(room)
+
+
+class Handler:
+    def __init__(self, at_once=False):
+        self.begun = []
+        self.errors = []
+        self.at_once = at_once
+
+    def begin(self, session, now):
+        exchange = Exchange(session)
+        self.begun.append(exchange)
+        if self.at_once:
+            session.release()
+        return exchange
+
+    def refused(self, session, error, now):
+        self.errors.append((session, error))
+
+
+class Connection:
+    """Takes what a session sends."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, stream_id, task, now):
+        self.sent.append((stream_id, task))
+        return 1
+
+
+def made(at_once=False):
+    handler = Handler(at_once)
+    return Dispatcher(Connection(), handler, INFO), handler
+
+
+def head(end=False):
+    return Header(RequestHeader("GET", "/", [("Host", "a")]), end)
+
+
+def test_a_request_makes_an_exchange_that_gets_the_rest():
+    dispatcher, handler = made()
+    dispatcher.receive_event(1, head(), 2.0)
+    [exchange] = handler.begun
+    assert exchange.session.stream_id == 1
+    assert exchange.session.info is INFO
+    assert exchange.session.now == 2.0
+    for value in (Body(b"x"), Done()):
+        dispatcher.receive_event(1, value, 3.0)
+    dispatcher.receive_event(1, Writable(7), 3.0)
+    assert exchange.events == [Body(b"x"), Done(), 7]
+
+
+def test_nothing_is_delivered_after_release():
+    dispatcher, handler = made()
+    dispatcher.receive_event(1, head(), 0.0)
+    handler.begun[0].session.release()
+    for value in (Body(b"x"), Done(), Writable(1)):
+        dispatcher.receive_event(1, value, 0.0)
+    assert handler.begun[0].events == []
+    assert not dispatcher._exchanges
+
+
+def test_one_that_is_done_at_once_is_not_kept():
+    dispatcher, handler = made(at_once=True)
+    dispatcher.receive_event(1, head(), 0.0)
+    assert not dispatcher._exchanges
+    assert len(handler.begun) == 1
+
+
+def test_streams_are_kept_apart():
+    dispatcher, handler = made()
+    for stream in (1, 3, 5):
+        dispatcher.receive_event(stream, head(), 0.0)
+    dispatcher.receive_event(3, Body(b"x"), 0.0)
+    assert [exchange.events for exchange in handler.begun] == [[], [Body(b"x")], []]
+
+
+def test_a_failure_without_an_exchange_is_a_refused_request():
+    dispatcher, handler = made()
+    error = Error(ErrorType.INVALID_HTTP_HEADER)
+    dispatcher.receive_event(1, Failed(error), 0.0)
+    [(session, found)] = handler.errors
+    assert found is error
+    assert session.req_header is None
+    assert not dispatcher._exchanges
+
+
+def test_a_failure_is_the_last_that_an_exchange_hears():
+    dispatcher, handler = made()
+    dispatcher.receive_event(1, head(), 0.0)
+    error = Error(ErrorType.READ_ERROR)
+    dispatcher.receive_event(1, Failed(error), 0.0)
+    dispatcher.receive_event(0, ConnectionClosed(error), 0.0)
+    assert handler.begun[0].events == [Failed(error)]
+    assert handler.errors == []
+
+
+@pytest.mark.parametrize("error", [None, Error(ErrorType.READ_ERROR, esource=ErrorSource.DOWNSTREAM)])
+def test_a_connection_that_closes_tells_those_that_it_has_not_told(error):
+    dispatcher, handler = made()
+    for stream in (1, 3):
+        dispatcher.receive_event(stream, head(), 0.0)
+    handler.begun[0].session.release()
+    dispatcher.receive_event(0, ConnectionClosed(error), 0.0)
+    assert handler.begun[0].events == []
+    [failed] = handler.begun[1].events
+    assert isinstance(failed, Failed)
+    assert failed.error.esource is ErrorSource.DOWNSTREAM
+    assert error is None or failed.error is error
+    assert not dispatcher._exchanges
+    dispatcher.receive_event(0, ConnectionClosed(error), 0.0)
+    assert len(handler.begun[1].events) == 1
+
+
+def test_over_a_real_connection_nothing_is_kept_between_requests():
+    connection = Http1Server(0.0, Limits())
+    handler = Handler()
+    dispatcher = Dispatcher(connection, handler, INFO)
+    for number in range(5):
+        for stream, value in connection.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0.0):
+            dispatcher.receive_event(stream, value, 0.0)
+        session = handler.begun[number].session
+        session.write_response_header(ResponseHeader(204), end=True)
+        session.release()
+        assert not dispatcher._exchanges
+    assert [exchange.session.stream_id for exchange in handler.begun] == [1, 2, 3, 4, 5]
