@@ -90,6 +90,8 @@ def snapshot(value: Any) -> Any:
 class ConnectionModel(RuleBasedStateMachine):
     """What both roles owe to their driver and their application."""
 
+    engine = "native"
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 100.0
@@ -332,7 +334,7 @@ def head_fields() -> st.SearchStrategy[list[tuple[str, str]]]:
 
 class ServerModel(ConnectionModel):
     def make(self) -> Http1Connection:
-        return make_server("native", SMALL, now=self.now, allow_connect=True, wall_offset=1e9)
+        return make_server(self.engine, SMALL, now=self.now, allow_connect=True, wall_offset=1e9)
 
     def may_fail(self, stream: int) -> bool:
         """A request that was complete has an answer that is not."""
@@ -416,7 +418,7 @@ ANSWERS = [
 
 class ClientModel(ConnectionModel):
     def make(self) -> Http1Connection:
-        return make_client("native", SMALL)
+        return make_client(self.engine, SMALL)
 
     @precondition(lambda self: not self.lost)
     @rule(raw=st.sampled_from(ANSWERS * 2 + PIECES), cut=st.integers(0, 200))
@@ -489,7 +491,15 @@ class ClientModel(ConnectionModel):
             assert self.closed == 0
 
 
-@pytest.mark.parametrize("model", [ServerModel, ClientModel])
+class HyperServerModel(ServerModel):
+    engine = "hyper"
+
+
+class HyperClientModel(ClientModel):
+    engine = "hyper"
+
+
+@pytest.mark.parametrize("model", [ServerModel, ClientModel, HyperServerModel, HyperClientModel])
 def test_whatever_is_done(model):
     run_state_machine_as_test(model, settings=settings(stateful_step_count=40, max_examples=150, deadline=None))
 

@@ -117,7 +117,6 @@ PLAIN, BLOCKING, ASYNC, GENERATOR = Form.PLAIN, Form.BLOCKING, Form.ASYNC, Form.
         (CallBlocking(), BLOCKING),
         (CallPlain, PLAIN),
     ],
-    ids=repr,
 )
 def test_form(callback, form):
     assert form_of(callback) is form
