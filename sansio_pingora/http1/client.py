@@ -206,7 +206,6 @@ class Http1Client(Http1Connection):
             return self._codec.buffered > 0
         self.receiving = MOVES[self.receiving, HEAD_THEN_BODY]
         self._codec.start_body(framing)
-        self._start_clock(now)
         return True
 
     def _switch(self, events: list[Event], now: float) -> None:

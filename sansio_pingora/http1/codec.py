@@ -75,21 +75,29 @@ class Codec(Protocol):
 class NativeCodec:
     """Compiled patterns for heads, counters for bodies."""
 
-    __slots__ = ("_buffer", "_chunked", "_heads", "_left", "_lenient_length", "_limits", "_send_chunked", "trailers")
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_heads",
+        "_left",
+        "_lenient_length",
+        "_limits",
+        "_send_chunked",
+        "receive",
+        "trailers",
+    )
 
     def __init__(self, limits: Limits, *, server: bool, lenient_length: bool = False) -> None:
         self._limits = limits
         self._lenient_length = lenient_length
         self._buffer = ReceiveBuffer()
+        self.receive = self._buffer.append
+        """Take bytes from the peer."""
         self._heads = HeadReader(self._buffer, limits, request=server)
         self._chunked: ChunkedReader | None = None
         self._left = 0
         self._send_chunked = False
         self.trailers: Fields | None = None
-
-    def receive(self, data: bytes) -> None:
-        """Bytes from the peer."""
-        self._buffer.append(data)
 
     def receive_eof(self) -> None:
         """Nothing to note: the connection knows what was due."""

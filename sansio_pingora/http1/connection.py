@@ -348,6 +348,7 @@ class Http1Connection(Channel):
             if half is COMPLETE or half is HEAD:
                 setattr(self, name, MOVES[half, SWITCH])
         if self.receiving is RAW:
+            self.want_read = self._unconsumed < self.limits.high_water  # what waited for the answer goes on
             self._start_clock(now)
             if self._codec.buffered or self._peer_ended:
                 self._watch(HAS_MORE, AT_ONCE)

@@ -35,6 +35,8 @@ _ABSOLUTE = re.compile(rb"(https?)://([^/?]*+)([/?].*+)?", re.IGNORECASE)
 # client's extra CRLF behind a body. More than two are nobody's habit.
 _MAX_BLANK_LINES = 2
 _SLASH = ord("/")
+# Field lines that an idle connection keeps, in bytes: most heads are shorter.
+_MAX_REPEATED = 2048
 
 
 class HeadReader:
@@ -105,7 +107,7 @@ class HeadReader:
             return None
         block = raw[at:]
         if block != self._block:
-            self._block, self._repeated = block, None
+            self._block, self._repeated = block if len(block) <= _MAX_REPEATED else b"", None
             fields = _fields(block)
         elif self._repeated is not None:
             return start, self._repeated.copy()

@@ -38,7 +38,6 @@ class ProxyExchange(Routines):
         "_outcome",
         "_pool_token",
         "_reached_origin",
-        "_spine",
         "_waiting_duplex",
         "ctx",
         "filters",
@@ -47,6 +46,7 @@ class ProxyExchange(Routines):
         "request_pump",
         "response_pump",
         "session",
+        "spine",
     )
 
     def __init__(self, handler: ProxyHandler, session: ServerSession, now: float) -> None:
@@ -69,11 +69,8 @@ class ProxyExchange(Routines):
         self._outcome: tuple[Error | None] | None = None
         self._pool_token = 0
         self._reached_origin = False
-        self._spine: _Story = self._story()
-
-    def begin(self) -> None:
-        """Run until the first wait."""
-        self.start(self._spine)
+        self.spine: _Story = self._story()
+        """What the handler starts: the whole story."""
 
     # ── from both sides ──────────────────────────────────────────────────────────────
 
@@ -91,7 +88,7 @@ class ProxyExchange(Routines):
         else:
             if self._pool_token:
                 self._handler.connector.cancel(self, self._pool_token, now)
-            self.interrupt(self._spine, task.error)
+            self.interrupt(self.spine, task.error)
 
     def writable(self, room: int, now: float) -> None:
         """There is room for more of the response."""

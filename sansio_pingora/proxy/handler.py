@@ -56,7 +56,7 @@ class ProxyHandler:
     def begin(self, session: ServerSession, now: float) -> Exchange:
         """See :class:`sansio_pingora.session.HttpHandler`."""
         exchange = ProxyExchange(self, session, now)
-        exchange.begin()
+        exchange.start(exchange.spine)
         return exchange
 
     def refused(self, session: ServerSession, error: Error, now: float) -> None:

@@ -287,7 +287,7 @@ class ResponsePump(_Pump):
         if room <= 0:
             self._owed += credit
             self.state = BLOCKED
-        elif credit:
+        elif credit and not task.end:
             self._give_credit(credit)
         if session.response_done:
             exchange.response_complete()

@@ -48,7 +48,9 @@ def forwarded_request(head: RequestHeader) -> RequestHeader:
 def forwarded_response(head: ResponseHeader) -> ResponseHeader:
     """*head* as it goes to the client, changed in place: framing is the connection's to add."""
     fields = head.fields
-    if fields.has_any(HOP_BY_HOP):
+    if fields.index.get(b"connection") == b"keep-alive" and head.status != 101:  # what most origins say, if anything
+        fields.remove_all(HOP_BY_HOP)
+    elif fields.has_any(HOP_BY_HOP):
         options = fields.tokens(b"connection")
         upgrade = fields.get(b"upgrade") if head.status == 101 else None
         _strip(fields, options)

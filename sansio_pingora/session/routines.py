@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Coroutine, Generator
-from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
 from inspect import CORO_CREATED, getcoroutinestate
@@ -25,11 +24,13 @@ __all__ = ["Await", "Routine", "Routines", "as_error"]
 Routine = Generator[Any, Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
 class Await:
     """Resume when the answer to *token* comes."""
 
-    token: int
+    __slots__ = ("token",)
+
+    def __init__(self, token: int) -> None:
+        self.token = token
 
 
 def as_error(exc: BaseException, context: str) -> Error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Self
 
 from sansio_pingora.errors import Error, ErrorType
@@ -31,6 +32,7 @@ def as_bytes(text: Text) -> bytes:
         ) from None
 
 
+@lru_cache(maxsize=256)  # programs use few names, and the same ones for every message
 def field_name(name: Text) -> bytes:
     """*name* as bytes, checked (RFC 9110 section 5.1).
 
@@ -47,7 +49,7 @@ def field_value(name: bytes, value: Text) -> bytes:
 
     :raises Error: ``INVALID_HTTP_HEADER``, control bytes or outer blanks.
     """
-    raw = as_bytes(value)
+    raw = value if type(value) is bytes else as_bytes(value)
     if not FIELD_VALUE.fullmatch(raw):
         raise Error(
             ErrorType.INVALID_HTTP_HEADER, f"value of {name!r} holds a control byte or an outer blank: {raw[:80]!r}"

@@ -189,8 +189,12 @@ class RequestHeader(Head):
 
     def clone(self) -> RequestHeader:
         """An independent copy."""
-        other = RequestHeader.received(self.method, self.target, self.version, self.fields.copy())
+        other = RequestHeader.__new__(RequestHeader)
+        other.method = self.method
+        other.target = self.target
+        other.version = self.version
         other.scheme = self.scheme
+        other.fields = self.fields.copy()
         return other
 
     def summary(self) -> str:

@@ -62,9 +62,7 @@ def served(app: Any, runtime: str, **options: Any) -> Iterator[Served]:
 
     def run() -> None:
         try:
-            serve(
-                app, listen="127.0.0.1:0", control=server.control, signals=False, **{**RUNTIMES[runtime], **options}
-            )
+            serve(app, listen="127.0.0.1:0", control=server.control, signals=False, **{**RUNTIMES[runtime], **options})
         except BaseException as exc:
             server.failure = exc
         finally:

@@ -115,8 +115,16 @@ def test_d2_the_time_in_which_we_do_not_read_is_not_the_clients(engine):
     server.consumed(1, 71_000, 1000.0)
     assert server.want_read
     assert server.deadline == 1030.0
-    server.receive_data(b"x" * 10, 1020.0)
-    assert server.deadline == pytest.approx(1050.0)  # 71,010 bytes in the 21 s that were the client's
+
+
+def test_d2_the_grace_of_the_least_rate_counts_the_clients_time_alone(engine):
+    server = make_server(engine, Limits(high_water=100))
+    server.receive_data(post(1000), 0.0)
+    server.receive_data(b"x" * 150, 1.0)
+    assert not server.want_read
+    server.receive_data(b"x" * 10, 2.0)  # it was on its way: we had stopped reading before
+    server.consumed(1, 160, 1000.0)
+    assert server.deadline == 1009.0  # ten seconds, of which one was used before we stopped
 
 
 def test_d2_a_client_that_waits_for_its_invitation_is_not_slow(engine):

@@ -245,6 +245,20 @@ def test_a_pipeline_in_any_cut_is_read_alike():
         assert failed[1:] == ("failed", "InvalidHTTPHeader", 400)
 
 
+@pytest.mark.parametrize("size", [10, 1000, 3000, 9000])
+def test_heads_that_repeat_each_other_are_independent(size):
+    """Their lines are read once and copied: who changes one head changes no other."""
+    raw = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * size + b"\r\n\r\n"
+    server = make_server()
+    for stream in range(1, 6):
+        ((_, header),) = server.receive_data(raw, 0.0)
+        assert header.head.fields.items == [(b"Host", b"a"), (b"X", b"y" * size)]
+        header.head.insert("Host", "changed")
+        header.head.append("Y", "z")
+        server.send(stream, head(end=True), 0.0)
+        assert len(server._codec._heads._block) <= 2048
+
+
 def test_the_rest_of_a_pipeline_is_held_within_measure():
     server = make_server(limits=Limits(high_water=1000))
     server.receive_data(GET, 0.0)

@@ -1,0 +1,234 @@
+"""Filters of every form that a runtime supports, under its real scheduler."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from sansio_pingora import HttpPeer
+from sansio_pingora.errors import Error
+from sansio_pingora.session import Call, Sleep, blocking
+from tests.adapters.harness import CAN_AWAIT, GET, PATIENCE, To, answering, client, origin, post, served, until
+
+FORMS = ["plain", "blocking", "generator", "async", "async-effects"]
+PHASES = [
+    "early_request_filter",
+    "request_filter",
+    "upstream_peer",
+    "connected_to_upstream",
+    "upstream_request_filter",
+    "request_body_filter",
+    "upstream_response_filter",
+    "upstream_response_body_filter",
+    "response_filter",
+    "response_body_filter",
+]
+
+
+@pytest.fixture
+def form(request, runtime):
+    """A form that the runtime supports."""
+    if request.param.startswith("async") and runtime not in CAN_AWAIT:
+        pytest.skip("this runtime refuses it, as another test shows")
+    return request.param
+
+
+def in_form(form, act):
+    """*act* as a method of *form*."""
+    if form == "plain":
+        return lambda self, *args: act(self, *args)
+    if form == "blocking":
+        return blocking(lambda self, *args: act(self, *args))
+    if form == "generator":
+
+        def generator(self, *args):
+            yield Sleep(0.001)
+            return (yield Call(lambda: act(self, *args)))
+
+        return generator
+    if form == "async":
+
+        async def coroutine(self, *args):
+            import anyio
+
+            await anyio.sleep(0.001)
+            return await anyio.to_thread.run_sync(act, self, *args)
+
+        return coroutine
+
+    async def with_effects(self, *args):
+        await Sleep(0.001)
+        return await Call(lambda: act(self, *args))
+
+    return with_effects
+
+
+def proxy_with(form, act, phases, peer):
+    members = {phase: in_form(form, lambda self, *args, phase=phase: act(self, phase, *args)) for phase in phases}
+    return type("Made", (To,), members)(peer)
+
+
+@pytest.mark.parametrize("form", FORMS, indirect=True)
+def test_every_phase(runtime, form):
+    seen = []
+
+    def act(self, phase, *args):
+        seen.append(phase)
+        return HttpPeer(self.peer) if phase == "upstream_peer" else None
+
+    with origin(answering()) as upstream:
+        app = proxy_with(form, act, PHASES, upstream.peer)
+        with served(app, runtime) as server, client(server.address) as peer:
+            for turn in range(3):
+                peer.send(post(5, b"hello"))
+                assert peer.message()[2] == b"ok"
+                assert sorted(seen, key=PHASES.index) == [phase for phase in PHASES for _ in range(turn + 1)]
+        assert app.ended == [None] * 3
+
+
+@pytest.mark.parametrize("form", FORMS, indirect=True)
+@pytest.mark.parametrize("raised", [ValueError("a bug"), Error.http_status(429)], ids=["exception", "error"])
+@pytest.mark.parametrize("phase", ["request_filter", "request_body_filter", "response_filter", "response_body_filter"])
+def test_a_filter_that_raises(runtime, form, phase, raised):
+    def act(self, phase, *args):
+        raise raised
+
+    with origin(answering()) as upstream:
+        app = proxy_with(form, act, [phase], upstream.peer)
+        with served(app, runtime) as server:
+            for _ in range(2):
+                with client(server.address) as peer:
+                    peer.send(post(5, b"hello"))
+                    if phase == "response_body_filter":
+                        assert b"ok" not in peer.rest()
+                    else:
+                        assert peer.status() == (500 if isinstance(raised, ValueError) else 429)
+            until(lambda: len(app.ended) == 2)
+
+
+def event_of(runtime):
+    """What a blocking call may wait for without harm: on gevent it is a greenlet of the lane's own thread."""
+    if runtime == "gevent":
+        import gevent.event
+
+        return gevent.event.Event()
+    return threading.Event()
+
+
+@pytest.mark.parametrize("form", FORMS[1:], indirect=True)
+def test_a_filter_that_waits_does_not_stop_the_others(runtime, form):
+    waits = threading.Event()
+    events = []
+
+    def act(self, phase, session, ctx):
+        if session.req_header.target == b"/wait":
+            events.append(event_of(runtime))
+            waits.set()
+            assert events[0].wait(PATIENCE)
+        elif session.req_header.target == b"/go":
+            events[0].set()
+
+    with origin(answering()) as upstream:
+        app = proxy_with(form, act, ["request_filter"], upstream.peer)
+        with served(app, runtime) as server, client(server.address) as slow, client(server.address) as fast:
+            slow.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert waits.wait(PATIENCE)
+            for target in (b"/", b"/", b"/go"):
+                fast.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+                assert fast.status() == 200
+            assert slow.status() == 200
+
+
+@pytest.mark.parametrize("form", ["generator", "async-effects"], indirect=True)
+def test_a_client_that_leaves_while_a_filter_waits(runtime, form):
+    begun = threading.Event()
+    if form == "generator":
+
+        def request_filter(self, session, ctx):
+            begun.set()
+            yield Sleep(1000)
+    else:
+
+        async def request_filter(self, session, ctx):
+            begun.set()
+            await Sleep(1000)
+
+    with origin(answering()) as upstream:
+        app = type("Waits", (To,), {"request_filter": request_filter})(upstream.peer)
+        with served(app, runtime) as server:
+            with client(server.address) as peer:
+                peer.send(GET)
+                assert begun.wait(PATIENCE)
+                peer.reset()
+            until(lambda: app.ended)
+            assert app.ended[0].esource.name == "DOWNSTREAM"
+        assert upstream.connections == 0
+
+
+def test_a_task_of_its_own_that_the_client_ends(runtime):
+    if runtime not in CAN_AWAIT:
+        pytest.skip("nothing to cancel")
+    begun, ended = threading.Event(), threading.Event()
+
+    class Waits(To):
+        async def request_filter(self, session, ctx):
+            import anyio
+
+            try:
+                begun.set()
+                await anyio.sleep(1000)
+            finally:
+                ended.set()
+
+    with origin(answering()) as upstream:
+        app = Waits(upstream.peer)
+        with served(app, runtime) as server:
+            with client(server.address) as peer:
+                peer.send(GET)
+                assert begun.wait(PATIENCE)
+                peer.reset()
+            assert ended.wait(PATIENCE)
+            until(lambda: app.ended)
+
+
+def test_async_filters_share_one_task_and_its_context(runtime):
+    if runtime not in CAN_AWAIT:
+        pytest.skip("nothing to await with")
+    import asyncio
+    import contextvars
+
+    tasks, values = [], []
+    variable = contextvars.ContextVar("variable")
+
+    class Notes(To):
+        async def request_filter(self, session, ctx):
+            tasks.append(asyncio.current_task())
+            variable.set("set in the request filter")
+            async with asyncio.timeout(10):
+                await Sleep(0.001)
+
+        async def response_filter(self, session, response, ctx):
+            tasks.append(asyncio.current_task())
+            values.append(variable.get("lost"))
+
+    with origin(answering()) as upstream, served(Notes(upstream.peer), runtime) as server:
+        with client(server.address) as peer:
+            peer.send(GET)
+            assert peer.status() == 200
+    assert tasks[0] is tasks[1]
+    assert values == ["set in the request filter"]
+
+
+@pytest.mark.parametrize("phase", [*PHASES, "fail_to_proxy", "logging"])
+def test_async_is_refused_at_the_start_where_nothing_awaits(runtime, phase):
+    async def waits(self, *args):
+        return None
+
+    app = type("Waits", (To,), {phase: waits})("127.0.0.1:1")
+    if runtime in CAN_AWAIT:
+        with served(app, runtime):
+            return
+    with pytest.raises(TypeError, match=rf"Waits\.{phase} is async def, which the {runtime} runtime cannot run"):
+        with served(app, runtime):
+            pytest.fail("it started")
