@@ -83,7 +83,7 @@ def load(port: int, seconds: int, connections: int = 32) -> int:
 
 def nginx(port: int, origin: int | None, folder: Path) -> list[str]:
     where = (
-        f"proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection '';"
+        "proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection '';"
         if origin
         else ("default_type text/plain; return 200 'Hello, world!';")
     )

@@ -318,7 +318,11 @@ class AwaitedHttp(HttpServerApp):
 
 
 @pytest.mark.parametrize("runtime", ["gevent", "threads"])
-@pytest.mark.parametrize("app", [awaited, AwaitedProxy("127.0.0.1:1"), AwaitedStream(), AwaitedHttp()], ids=["handler", "proxy", "stream", "http"])
+@pytest.mark.parametrize(
+    "app",
+    [awaited, AwaitedProxy("127.0.0.1:1"), AwaitedStream(), AwaitedHttp()],
+    ids=["handler", "proxy", "stream", "http"],
+)
 def test_async_def_is_refused_before_anything_is_bound(app, runtime):
     control = new_control()
     with pytest.raises(TypeError, match=rf"is async def, which the {runtime} runtime cannot run"):

@@ -1,7 +1,7 @@
 """The smallest ASGI application."""
 
 
-async def app(scope, receive, send):
+async def app(_scope, _receive, send):
     await send(
         {
             "type": "http.response.start",

@@ -37,9 +37,9 @@ def form(request, runtime):
 def in_form(form, act):
     """*act* as a method of *form*."""
     if form == "plain":
-        return lambda self, *args: act(self, *args)
+        return act
     if form == "blocking":
-        return blocking(lambda self, *args: act(self, *args))
+        return blocking(act)
     if form == "generator":
 
         def generator(self, *args):
@@ -212,10 +212,13 @@ def test_async_filters_share_one_task_and_its_context(runtime):
             tasks.append(asyncio.current_task())
             values.append(variable.get("lost"))
 
-    with origin(answering()) as upstream, served(Notes(upstream.peer), runtime) as server:
-        with client(server.address) as peer:
-            peer.send(GET)
-            assert peer.status() == 200
+    with (
+        origin(answering()) as upstream,
+        served(Notes(upstream.peer), runtime) as server,
+        client(server.address) as peer,
+    ):
+        peer.send(GET)
+        assert peer.status() == 200
     assert tasks[0] is tasks[1]
     assert values == ["set in the request filter"]
 
@@ -229,6 +232,6 @@ def test_async_is_refused_at_the_start_where_nothing_awaits(runtime, phase):
     if runtime in CAN_AWAIT:
         with served(app, runtime):
             return
-    with pytest.raises(TypeError, match=rf"Waits\.{phase} is async def, which the {runtime} runtime cannot run"):
-        with served(app, runtime):
-            pytest.fail("it started")
+    refusal = rf"Waits\.{phase} is async def, which the {runtime} runtime cannot run"
+    with pytest.raises(TypeError, match=refusal), served(app, runtime):
+        pytest.fail("it started")

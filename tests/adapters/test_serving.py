@@ -238,18 +238,22 @@ def test_a_thousand_connections(runtime):
 
 
 def test_max_connections(runtime):
-    with served(Echo(), runtime, max_connections=2) as server:
-        with client(server.address) as first, client(server.address) as second, client(server.address) as third:
-            for peer in (first, second):
-                peer.send(GET)
-                peer.message()
-            third.send(GET)
-            third.sock.settimeout(0.1)
-            with pytest.raises(TimeoutError):
-                third.head()
-            third.sock.settimeout(PATIENCE)
-            first.close()
-            assert third.status() == 200
+    with (
+        served(Echo(), runtime, max_connections=2) as server,
+        client(server.address) as first,
+        client(server.address) as second,
+        client(server.address) as third,
+    ):
+        for peer in (first, second):
+            peer.send(GET)
+            peer.message()
+        third.send(GET)
+        third.sock.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            third.head()
+        third.sock.settimeout(PATIENCE)
+        first.close()
+        assert third.status() == 200
 
 
 def test_several_addresses(runtime, tmp_path):
