@@ -1,8 +1,8 @@
 """Field lines that were read before: a memo of a pure function, since most heads repeat the lines of others.
 
 A hit replaces the patterns that prove and split a line: it is a third of what a head
-costs. Lines that carry secrets are not kept, nor long ones, and a full memo starts anew,
-so nobody can make it grow; who fills it with junk only makes it useless.
+costs. Only fields that every client or origin sends are kept, so that no secret outlives its
+connection here; a full memo starts anew, so who fills it with junk only makes it useless.
 """
 
 from __future__ import annotations
@@ -13,7 +13,29 @@ __all__ = ["LINES", "LineMemo", "UnprovedLineError"]
 
 _MAX_LINES = 1024
 _MAX_LINE = 200
-_SECRET = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"})
+_COMMON = frozenset(
+    {
+        b"accept",
+        b"accept-encoding",
+        b"accept-language",
+        b"accept-ranges",
+        b"cache-control",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"date",
+        b"host",
+        b"keep-alive",
+        b"pragma",
+        b"server",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade-insecure-requests",
+        b"user-agent",
+        b"vary",
+    }
+)
 
 
 class UnprovedLineError(Exception):
@@ -35,7 +57,7 @@ class LineMemo(dict[bytes, tuple[tuple[bytes, bytes], bytes]]):
         name, value = match.groups()
         lower = name.lower()
         entry = (name, value.rstrip(b" \t")), lower
-        if len(line) <= _MAX_LINE and lower not in _SECRET:
+        if len(line) <= _MAX_LINE and lower in _COMMON:
             if len(self) >= _MAX_LINES:
                 self.clear()
             self[line] = entry

@@ -33,7 +33,7 @@ def run(code, monkeypatch):
 
     with monkeypatch.context() as patch, contextlib.suppress(_Served):
         patch.setattr(sansio_pingora, "serve", serve, raising=False)
-        exec(compile(code, "README.md", "exec"), names)
+        exec(compile(code, "<README>", "exec"), names)  # not the file: its lines are others
     return names, seen
 
 

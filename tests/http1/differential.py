@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
@@ -19,7 +20,7 @@ from typing import Any
 from tests.http1.generated import cut, mutated, pipeline, response
 from tests.http1.runs import Run, run_client, run_server
 
-__all__ = ["NATIVE_REFUSES", "REFERENCE_REFUSES", "Tally", "category", "compare", "disagreement"]
+__all__ = ["NATIVE_REFUSES", "REFERENCE_REFUSES", "Tally", "category", "compare", "disagreement", "report"]
 
 # What the native engine refuses and h11 takes: the first words of our reason → why we do.
 NATIVE_REFUSES = {
@@ -145,28 +146,35 @@ def _is_prefix(short: list[tuple[Any, ...]], long: list[tuple[Any, ...]]) -> boo
     return last[:2] == other[:2] and last[1] == "body" and not last[3] and other[2].startswith(last[2])
 
 
-def main() -> int:
+def report(tally: Tally) -> str:
+    """What a run has found, in full."""
+    lines = [str(tally)]
+    for name, counter, table in (
+        ("native", tally.native_alone, NATIVE_REFUSES),
+        ("reference", tally.reference_alone, REFERENCE_REFUSES),
+    ):
+        for reason, count in counter.most_common():
+            lines.append(f"  {name} alone refuses {count:6}  {reason}: {table.get(reason, 'not in the table')}")
+    return "\n".join(lines + tally.faults)
+
+
+def main(write: Callable[[str], object] = sys.stdout.write) -> int:
     """Run over seeds, with a line of progress every ten seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
     tally = Tally()
-    told = monotonic()
+    began = told = monotonic()
     for seed in range(options.first_seed, options.first_seed + options.inputs):
         compare(seed, tally)
         if monotonic() - told > 10:
             told = monotonic()
+            write(f"{told - began:5.0f} s  {tally}\n")
+            sys.stdout.flush()
         if len(tally.faults) >= 20:
             break
-    for _name, counter, _table in (
-        ("native", tally.native_alone, NATIVE_REFUSES),
-        ("reference", tally.reference_alone, REFERENCE_REFUSES),
-    ):
-        for _reason, _count in counter.most_common():
-            pass
-    for _fault in tally.faults:
-        pass
+    write(f"{monotonic() - began:5.0f} s  {report(tally)}\n")
     return 1 if tally.faults else 0
 
 

@@ -1108,9 +1108,10 @@ def test_s17_an_error_of_the_transport_is_no_end():
     client.open_stream(0.0)
     client.send(1, Header(RequestHeader("GET", "/", [("Host", "a.test")]), True), 0.0)
     client.receive_data(reply(b"", b"hello"), 0.0)
-    for lost in (Error, None):
-        events = client.transport_lost(None, 0.0)
-        assert [plain(event)[1] for event in events] == (["failed", "closed"] if lost else [])
+    events = client.transport_lost(None, 0.0)
+
+    assert [plain(event)[1] for event in events] == ["failed", "closed"]
+    assert client.transport_lost(None, 0.0) == []
 
 
 def test_s17_until_close():
@@ -1284,7 +1285,7 @@ def test_d5_oversized_requests(raw, status):
         b"HTTP/1.1 200 " + b"a" * 2**20,
         b"HTTP/1.1 100 Continue\r\n\r\n" * 17,
         b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000,
-        b"HTTP/1.1 103 Early Hints\r\nLink: " * 1 + b"a" * 16_000 + b"\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: " + b"a" * 16_000 + b"\r\n\r\n",
     ],
     ids=["line", "2,000 fields", "20,000 fields", "name", "CRLF", "reason", "17 1xx", "20,000 1xx", "cut 103"],
 )

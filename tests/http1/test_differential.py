@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.http1.differential import NATIVE_REFUSES, REFERENCE_REFUSES, Tally, category, compare, disagreement
+from tests.http1.differential import NATIVE_REFUSES, REFERENCE_REFUSES, Tally, category, compare, disagreement, report
 from tests.http1.runs import run_client, run_server
 
 SEEDS = 1_500
@@ -74,3 +74,11 @@ def test_a_disagreement_is_found():
     assert disagreement(one, other, Tally()) == "both accept and read differently"
     assert disagreement(run_server([b"GET / HTTP/1.1\r\n\r\n"]), one, Tally()) is not None
     assert disagreement(one, refused, Tally()) is not None
+
+
+def test_the_report_names_every_reason(tally):
+    told = report(tally)
+
+    assert told.startswith(f"{SEEDS} inputs")
+    assert all(reason in told for reason in tally.native_alone)
+    assert "not in the table" not in told

@@ -7,7 +7,7 @@ import pytest
 from sansio_pingora.errors import LocalProtocolError
 from sansio_pingora.http1.hyper import HyperCodec
 from sansio_pingora.limits import Limits
-from sansio_pingora.wire import Fields, RequestHeader, ResponseHeader
+from sansio_pingora.wire import Body, Fields, Header, RequestHeader, ResponseHeader
 from tests.http1.runs import make_client, make_server, plain, run_client, run_server
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n"
@@ -113,8 +113,6 @@ def test_both_engines_put_out_the_same_requests():
     for engine in ("native", "hyper"):
         client = make_client(engine)
         client.open_stream(0.0)
-        from sansio_pingora.wire import Body, Header
-
         head = RequestHeader("POST", "/x", [("Host", "a"), ("X-Case", "y"), ("Content-Length", "2")])
         client.send(1, Header(head, False), 0.0)
         client.send(1, Body(b"ok"), 0.0)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sansio_pingora.errors import LocalProtocolError
+from sansio_pingora.http1 import Http1Client, NativeCodec
 from sansio_pingora.http1.keepalive import may_persist
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Closing
@@ -411,8 +412,6 @@ def posting_without_a_length() -> None:
 
 
 def lenient_length() -> None:
-    from sansio_pingora.http1 import Http1Client, NativeCodec
-
     limits = Limits()
     machine = Http1Client(limits, codec=NativeCodec(limits, server=False, lenient_length=True))
     machine.open_stream(0.0)
