@@ -61,6 +61,9 @@ AT_ONCE = -math.inf
 """A deadline that is past already: the machine has more to say without new input."""
 
 
+_SAMPLE = 1.0
+
+
 class Closing(IntEnum):
     """Whether the socket may be closed."""
 
@@ -276,7 +279,7 @@ class Coordinator(Protocol):
 class Endpoint:
     """One transport as its driver sees it."""
 
-    __slots__ = ("armed", "connection", "driver", "info", "lane", "listed", "receiver", "unsent")
+    __slots__ = ("armed", "connection", "driver", "info", "lane", "listed", "receiver", "sample_at", "unsent")
 
     def __init__(
         self, lane: Lane, connection: Connection, receiver: Receiver, info: TransportInfo | None = None
@@ -291,12 +294,14 @@ class Endpoint:
         self.listed = False
         self.armed = math.inf
         self.unsent = 0
+        self.sample_at = math.inf
         connection.endpoint = self
 
     @property
     def deadline(self) -> float:
-        """The connection's."""
-        return self.connection.deadline
+        """The connection's; while the peer takes nothing, not later than the next look at what it took."""
+        connection = self.connection
+        return min(connection.deadline, self.sample_at) if connection.stalled else connection.deadline
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Bytes from the transport; ``b""`` is the end."""
@@ -320,17 +325,20 @@ class Endpoint:
         """Time has passed. *unsent*: bytes that the peer has not taken yet, in the transport and the kernel.
 
         A peer that took some since it was last asked is slow, not stuck: its write clock starts anew.
+        It is asked every second, so that the clock of one that stopped began when it stopped.
         """
         connection = self.connection
-        if connection.stalled and connection.deadline <= now:
+        if connection.stalled:
             if unsent < self.unsent:
                 connection.write_progressed(now)
             self.unsent = unsent
+            self.sample_at = now + _SAMPLE
         self._deliver(connection.handle_timeout(now), now)
 
     def write_paused(self, now: float, unsent: int = 0) -> None:
         """The transport holds more than its high-water mark."""
         self.unsent = unsent
+        self.sample_at = now + _SAMPLE
         self.connection.write_paused(now)
         self.lane.enlist(self)
 

@@ -409,16 +409,32 @@ def test_a_peer_that_took_some_is_slow_and_not_stuck(endpoint, unsent, progresse
         connection.calls.clear()
 
 
-@pytest.mark.parametrize(("stalled", "now"), [(False, 30.0), (True, 29.0)], ids=["not stalled", "early"])
-def test_progress_is_asked_for_only_when_the_write_deadline_has_come(endpoint, stalled, now):
+def test_progress_is_not_asked_for_while_nothing_is_stalled(endpoint):
     endpoint.write_paused(0.0, 100)
-    endpoint.connection.stalled = stalled
+    endpoint.connection.stalled = False
     endpoint.connection.deadline = 30.0
     endpoint.connection.calls.clear()
-    endpoint.handle_timeout(now, 50)
+    endpoint.handle_timeout(30.0, 50)
 
-    assert endpoint.connection.calls == [("handle_timeout", now)]
+    assert endpoint.connection.calls == [("handle_timeout", 30.0)]
     assert endpoint.unsent == 100
+
+
+def test_a_stalled_peer_is_looked_at_every_second(endpoint):
+    """So that the clock of one that stopped began when it stopped, not when its deadline was looked at."""
+    connection = endpoint.connection
+    endpoint.write_paused(0.0, 100)
+    connection.stalled = True
+    connection.deadline = 30.0
+
+    assert endpoint.deadline == 1.0
+
+    connection.calls.clear()
+    endpoint.handle_timeout(1.0, 60)
+    endpoint.handle_timeout(2.0, 60)
+
+    assert [call for call in connection.calls if call[0] == "write_progressed"] == [("write_progressed", 1.0)]
+    assert endpoint.deadline == 3.0
 
 
 def test_an_endpoint_shows_its_connections_deadline(endpoint):

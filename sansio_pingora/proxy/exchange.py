@@ -228,7 +228,6 @@ class ProxyExchange(Routines):
             if not budget.spend(self.now):
                 return error.more_context("the retry budget is spent")
             self._report("WARNING", f"retrying, attempt {self._attempts} failed: {error}, {self._summary()}")
-            self.response_pump.state = DONE  # what a filter still holds of it goes nowhere
             self.response_pump = ResponsePump(self)
 
     def _attempt(self) -> _Story:
@@ -268,6 +267,7 @@ class ProxyExchange(Routines):
             error = as_error(exc, f"in {self.phase}")
         finally:
             self.lease = None
+            self.response_pump.state = DONE  # what a filter still holds of it goes nowhere
             connector.release(lease, self.now, reuse=True)  # if its state allows
             if self.request_pump is not None:
                 self.request_pump.detach()

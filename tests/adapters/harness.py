@@ -56,13 +56,13 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(app: Any, runtime: str, **options: Any) -> Iterator[Served]:
+def served(app: Any, runtime: str, *, listen: str = "127.0.0.1:0", **options: Any) -> Iterator[Served]:
     """A server of *app* in a thread of its own, stopped at the end."""
     server = Served()
 
     def run() -> None:
         try:
-            serve(app, listen="127.0.0.1:0", control=server.control, signals=False, **{**RUNTIMES[runtime], **options})
+            serve(app, listen=listen, control=server.control, signals=False, **{**RUNTIMES[runtime], **options})
         except BaseException as exc:
             server.failure = exc
         finally:
@@ -192,9 +192,9 @@ class Peer:
 
 
 @contextlib.contextmanager
-def client(address: tuple[str, int], *, receive_buffer: int | None = None) -> Iterator[Peer]:
-    """A connected client."""
-    sock = socket.socket()
+def client(address: tuple[str, int] | str, *, receive_buffer: int | None = None) -> Iterator[Peer]:
+    """A connected client; a text is the path of a Unix socket."""
+    sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.settimeout(PATIENCE)
@@ -206,11 +206,15 @@ def client(address: tuple[str, int], *, receive_buffer: int | None = None) -> It
 class Origin:
     """A server of plain sockets: *script* is called with each connection, in a thread of its own."""
 
-    def __init__(self, script: Callable[[Peer], None]) -> None:
+    def __init__(self, script: Callable[[Peer], None], path: str | None = None) -> None:
         self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.address: tuple[str, int] = self._listener.getsockname()
-        self.peer = "{}:{}".format(*self.address)
+        if path is None:
+            self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+            self.address: tuple[str, int] = self._listener.getsockname()
+            self.peer = "{}:{}".format(*self.address)
+        else:
+            self._listener = socket.create_server(path, family=socket.AF_UNIX)
+            self.peer = f"unix:{path}"
         self.connections = 0
         self.failures: list[BaseException] = []
         self._over = threading.Event()
@@ -225,7 +229,8 @@ class Origin:
             except OSError:
                 return
             self.connections += 1
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = Peer(sock)
             peer.over = self._over
             self._peers.append(peer)
@@ -258,9 +263,9 @@ class Origin:
 
 
 @contextlib.contextmanager
-def origin(script: Callable[[Peer], None]) -> Iterator[Origin]:
+def origin(script: Callable[[Peer], None], path: str | None = None) -> Iterator[Origin]:
     """An origin that runs *script* on each connection; what fails in it fails the test."""
-    made = Origin(script)
+    made = Origin(script, path)
     try:
         yield made
     finally:

@@ -199,6 +199,35 @@ def test_a_slow_client_gets_everything(runtime):
             left -= len(peer.take(min(left, 10_000)))
 
 
+def test_rows_10_and_11_unix_sockets_on_both_sides(runtime, tmp_path):
+    addresses = []
+
+    class Looks(To):
+        def connected_to_upstream(self, session, reused, peer, info, ctx):
+            addresses.append((session.client_addr, str(info.peer)))
+
+    with origin(echoing, path=f"{tmp_path}/o") as upstream:
+        listen = f"unix:{tmp_path}/p"
+        with served(Looks(upstream.peer), runtime, listen=listen), client(f"{tmp_path}/p") as peer:
+            for body in (b"one", b"two"):
+                peer.send(post(3, body))
+                assert peer.message()[2] == body
+    assert addresses == [(None, upstream.peer)] * 2
+
+
+def test_row_1_the_upstream_socket_is_bound_where_it_was_told(runtime):
+    seen = []
+
+    def looks(peer):
+        seen.append(peer.sock.getpeername()[0])
+        answering()(peer)
+
+    with proxied(looks, runtime, peer_options=PeerOptions(bind_to="127.0.0.2:0")) as peer:
+        peer.send(GET)
+        assert peer.status() == 200
+    assert seen == ["127.0.0.2"]
+
+
 # ── origins that misbehave ───────────────────────────────────────────────────────────
 
 
@@ -350,6 +379,23 @@ def test_row_38_an_early_answer_keeps_the_connection(runtime):
             assert peer.status() == 200
             peer.send(b"x" * 15_000)
         assert peer.app.ended == [None] * 3
+
+
+def test_an_answer_until_close_that_breaks_off_is_reset(runtime):
+    gone = threading.Event()
+
+    def leaves(peer):
+        peer.message()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        gone.wait(PATIENCE)
+        peer.reset()
+
+    with proxied(leaves, runtime) as peer:
+        peer.send(b"GET / HTTP/1.0\r\n\r\n")
+        peer.upto(b"half")
+        gone.set()
+        with pytest.raises(ConnectionResetError):  # an orderly end would look like the end of the body
+            peer.more()
 
 
 # ── clients that misbehave ───────────────────────────────────────────────────────────
@@ -537,3 +583,24 @@ def test_many_clients_at_once(runtime):
             for number, peer in enumerate(peers):
                 assert peer.message()[2] == b"%d/%d" % (number, turn)
         assert upstream.connections <= 100
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_lanes_of_threads_share_nothing(lanes):
+    with (
+        origin(echoing) as upstream,
+        served(app := To(upstream.peer), "threads", threads=lanes) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        peers = [stack.enter_context(client(server.address)) for _ in range(60)]
+        for turn in range(3):
+            for number, peer in enumerate(peers):
+                body = b"%d/%d" % (number, turn)
+                peer.send(post(len(body), body))
+            for number, peer in enumerate(peers):
+                assert peer.message()[2] == b"%d/%d" % (number, turn)
+        for peer in peers:
+            peer.close()
+        server.stop()
+        server.join()
+    assert app.ended == [None] * 180

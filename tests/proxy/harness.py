@@ -366,6 +366,16 @@ def chunked(*pieces: bytes, trailers: bytes = b"") -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n" + trailers + b"\r\n"
 
 
+def exchange(request: bytes, response: bytes, app: App | None = None, **limits: Any) -> tuple[bytes, bytes, Wire]:
+    """One exchange: what the origin got, what the client got, and the client."""
+    bench = Bench(app or App(), **limits)
+    client = bench.client()
+    client.send(request)
+    bench.origin.send(response)
+    bench.assert_clean()
+    return bench.origin.take(), client.take(), client
+
+
 def status_of(response: bytes) -> int:
     """The status of the first head."""
     assert response.startswith(b"HTTP/1.1 "), response[:80]

@@ -16,6 +16,7 @@ FORMS = ["plain", "blocking", "async", "async-effects", "generator"]
 DEFERRED = [form for form in FORMS if form != "plain"]
 REQUEST = b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwxyz\r\n0\r\n\r\n"
+SPINE = {name for name in WAITING if "response" not in name and "body" not in name}
 AFTER_HEAD = {"upstream_response_body_filter", "response_body_filter"}
 REFUSED = Error(ErrorType.CONNECT_REFUSED, "nobody listens")
 
@@ -132,6 +133,8 @@ def test_it_raises(phase, form, kind):
         [(session, error)] = app.ended
         assert session.response_done
         assert error.root_cause is raised or error is raised or phase == "fail_to_proxy"
+        if kind == "exception" and form in ("plain", "generator") and phase in SPINE:
+            assert f"in {phase}: ValueError: a bug" in bench.errors[0]
         assert len(bench.errors) == 1
     assert ("a bug" if kind == "exception" else "slow down") in bench.errors[0]
     bench.assert_clean()
@@ -282,6 +285,24 @@ def test_without_async_filters_nothing_is_to_stop():
     bench = Bench(app_with("request_filter", "generator", lambda *args: None))
     play(bench, "request_filter")
     assert bench.stopped == []
+
+
+def test_a_head_in_a_filter_when_its_origin_dies_is_not_sent_behind_the_error_page():
+    class Slow(App):
+        def response_filter(self, session, response, ctx):
+            yield Sleep(2 if session.generated else 1)
+
+    bench = Bench(app := Slow())
+    client = bench.client()
+    client.send(REQUEST)
+    bench.origin.send(RESPONSE[:-5])
+    bench.origin.eof()
+    bench.advance(5)
+    answer = client.take()
+    assert status_of(answer) == 502
+    assert answer.count(b"HTTP/1.1") == 1
+    assert len(app.ended) == len(bench.errors) == 1
+    bench.assert_clean()
 
 
 def test_what_a_runtime_awaits_itself_passes_through():

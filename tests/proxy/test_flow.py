@@ -351,6 +351,29 @@ def test_row_40_the_origin_answers_closes_and_the_client_is_slow(how):
     bench.assert_clean()
 
 
+@pytest.mark.parametrize("how", ["eof", "reset"])
+def test_the_origin_is_gone_while_a_filter_holds_its_complete_answer(how):
+    class Holds(App):
+        @blocking
+        def response_filter(self, session, response, ctx):
+            pass
+
+    bench = Bench(app := Holds())
+    bench.hold_filters = True
+    client = bench.client()
+    client.send(post(MIB, b"x" * 10_000))
+    bench.origin.send(OK)
+    getattr(bench.origin, how)()
+    for _ in range(10):
+        client.send(b"x" * 50_000)  # nobody is there to take it
+    assert app.ended == []
+    bench.pending[0].run()
+    assert client.take().endswith(b"ok")
+    assert app.ended[0][1] is None
+    bench.advance(5)
+    bench.assert_clean()
+
+
 def test_row_41_an_upload_that_is_read():
     bench = Bench(App())
     client = bench.client()

@@ -82,7 +82,9 @@ def callback(phase, form, fails):
         await Call(lambda: None)
         return act(self, *args)
 
-    return {"plain": act, "blocking": blocking(lambda *args: act(*args)), "generator": generator, "async": coroutine}[form]
+    if form == "blocking":
+        return blocking(act)
+    return {"plain": act, "generator": generator, "async": coroutine}[form]
 
 
 class FarEnd:

@@ -153,8 +153,14 @@ def test_held_back_informational_heads():
     session = exchange.session
     session.ignore_info_resp = True
     assert session.write_response_header(ResponseHeader(103)) == session.room
+    session.write_continue_response()  # nobody waits for it
     session.write_response_header(ResponseHeader(204), end=True)
     assert exchange.sent.startswith(b"HTTP/1.1 204")
+    waiting = Exchange(POST.replace(b"Host", b"Expect: 100-continue\r\nHost"))
+    waiting.session.ignore_info_resp = True
+    waiting.session.write_response_header(ResponseHeader(103))
+    waiting.session.write_continue_response()
+    assert waiting.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def test_a_second_final_head():
