@@ -267,7 +267,7 @@ class Coordinator(Protocol):
         """The answer to the command of *token*."""
 
     def fail(self, token: int, error: Error, now: float) -> None:
-        """The command of *token* failed."""
+        """The command of *token* failed. Token 0: the task of the async callbacks was cancelled, as *error*'s cause."""
 
     def handle_timeout(self, now: float) -> None:
         """Time has passed. Early or repeated calls are harmless."""

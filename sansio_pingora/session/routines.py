@@ -87,6 +87,11 @@ class Routines:
 
     def fail(self, token: int, error: Error, now: float) -> None:
         """See :meth:`Coordinator.fail`."""
+        if token == 0:
+            self.now = now
+            for routine, _ in list(self._waiting.values()):
+                self.interrupt(routine, error)
+            return
         waiting = self._waiting.pop(token, None)
         if waiting is not None:
             self.now = now
@@ -134,7 +139,7 @@ class Routines:
             return (yield self.run_deferred(call, is_async=False))
         coroutine = call()
         value: Any = None
-        error: Exception | None = None
+        error: BaseException | None = None
         while True:
             try:
                 stop = yield self.run_deferred(partial(_Segment, coroutine, value, error), is_async=True)
@@ -152,6 +157,8 @@ class Routines:
                 raise
             except Exception as exc:
                 error = exc  # raised in the callback, where it awaits
+                if isinstance(exc, Error) and exc.cause is not None and not isinstance(exc.cause, Exception):
+                    error = exc.cause  # a cancellation by the callback's own time-out, which it turns into its own error
 
     def interrupt(self, routine: Routine, error: Error) -> None:
         """Raise *error* in *routine* where it waits; the answer that it waited for is ignored."""
@@ -248,7 +255,7 @@ class _Segment:
 
     __slots__ = ("_coroutine", "_error", "_value", "effect", "result")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], value: Any, error: Exception | None) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], value: Any, error: BaseException | None) -> None:
         self._coroutine = coroutine
         self._value = value
         self._error = error

@@ -400,6 +400,23 @@ def test_body_filters_change_what_passes(phase, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("phase", ["request_body_filter", "response_body_filter"])
+def test_the_last_piece_of_a_known_length_says_so(phase, form):
+    flags = []
+    bench = Bench(app_with(phase, form, lambda session, body, end, ctx: flags.append((body, end))))
+    client = bench.client()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
+    client.send(b"cd")
+    bench.advance(5)
+    bench.origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+    bench.origin.send(b"cd")
+    bench.advance(5)
+    assert flags == [(b"ab", False), (b"cd", True)]
+    assert client.take().endswith(b"abcd")
+    bench.assert_clean()
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_body_filters_swallow_with_empty_bytes(form):
     seen = []
 

@@ -21,10 +21,11 @@ class FilterTask:
     """Runs the async filters of one coordinator in order, in one real task, so that they share its context.
 
     A task costs more than a filter: it is kept between two filters, until :meth:`stop`.
-    *done* takes the token of a filter and its result, or the error that stands for what it raised.
+    *done* takes the token of a filter and its result, or the error that stands for what it raised;
+    token 0 when the task was cancelled between two filters.
     """
 
-    __slots__ = ("_calls", "_done", "_idle", "_stopped", "busy", "task")
+    __slots__ = ("_calls", "_done", "_idle", "_stopped", "busy", "over", "task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, done: Callable[[int, Any], None]) -> None:
         self._done = done
@@ -33,6 +34,8 @@ class FilterTask:
         self._stopped = False
         self.busy = False
         """Whether a filter runs or waits."""
+        self.over = False
+        """It runs nothing more: a later filter needs another task."""
         self.task = loop.create_task(self._run())
 
     def add(self, token: int, call: Callable[[], Awaitable[Any]]) -> None:
@@ -58,7 +61,14 @@ class FilterTask:
             else:
                 self.busy = False
                 self._idle = loop.create_future()
-                await self._idle
+                try:
+                    await self._idle
+                except asyncio.CancelledError as exc:
+                    self.over = True
+                    if not self._stopped:
+                        # A time-out of the callback's own ran out while it awaits one of our effects.
+                        self._done(0, call_error(exc))
+                    raise
 
     async def _result(self, call: Callable[[], Awaitable[Any]]) -> Any:
         try:
