@@ -24,7 +24,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sansio_pingora.errors import Error
@@ -62,6 +62,7 @@ AT_ONCE = -math.inf
 
 
 _SAMPLE = 1.0
+_TIMERS = 1024
 
 
 class Closing(IntEnum):
@@ -374,7 +375,7 @@ Member = Endpoint | Coordinator
 class Lane:
     """The machines that one thread drives, what of them wants attention, and their deadlines."""
 
-    __slots__ = ("_order", "_timers", "dirty", "endpoints")
+    __slots__ = ("_ceiling", "_order", "_timers", "dirty", "endpoints")
 
     def __init__(self) -> None:
         self.dirty: list[Member] = []
@@ -382,6 +383,7 @@ class Lane:
         """Those with a live transport, in the order in which they came; the values say nothing."""
         self._timers: list[tuple[float, int, Member]] = []
         self._order = 0
+        self._ceiling = _TIMERS
 
     def attach(self, endpoint: Endpoint) -> None:
         """The endpoint has a transport from here on."""
@@ -429,7 +431,24 @@ class Lane:
                 member.armed = deadline
                 self._order += 1
                 heappush(timers, (deadline, self._order, member))
+        if len(timers) > self._ceiling:
+            self._sweep()
         return members
+
+    def _sweep(self) -> None:
+        """Drop the timers of members that wait for nothing any more: they would keep them until their old deadlines."""
+        kept = []
+        for entry in self._timers:
+            at, _, member = entry
+            if at != member.armed:
+                continue  # an earlier deadline was armed after this one
+            if member.deadline == math.inf:
+                member.armed = math.inf
+            else:
+                kept.append(entry)
+        heapify(kept)
+        self._timers = kept
+        self._ceiling = max(_TIMERS, 2 * len(kept))  # so that sweeping costs each timer a constant share
 
     def due(self, now: float) -> list[Member]:
         """The members whose deadline has come. Call ``handle_timeout`` of each, then settle the lane."""

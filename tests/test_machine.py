@@ -409,6 +409,25 @@ def test_a_peer_that_took_some_is_slow_and_not_stuck(endpoint, unsent, progresse
         connection.calls.clear()
 
 
+def test_members_that_wait_for_nothing_are_let_go(lane):
+    """A timer of a closed connection would hold it until the deadline that it had."""
+    kept = []
+    for number in range(5000):
+        member = an_endpoint(lane)
+        lane.attach(member)
+        member.connection.deadline = 60.0 + number
+        lane.drain(0.0)
+        if number % 100 == 0:
+            kept.append(member)
+        else:
+            member.connection.deadline = math.inf
+            member.transport_lost(None, 0.0)
+            lane.drain(0.0)
+
+    assert len(lane._timers) <= 1025
+    assert lane.due(5060.0) == kept
+
+
 def test_progress_is_not_asked_for_while_nothing_is_stalled(endpoint):
     endpoint.write_paused(0.0, 100)
     endpoint.connection.stalled = False

@@ -158,7 +158,9 @@ class Routines:
             except Exception as exc:
                 error = exc  # raised in the callback, where it awaits
                 if isinstance(exc, Error) and exc.cause is not None and not isinstance(exc.cause, Exception):
-                    error = exc.cause  # a cancellation by the callback's own time-out, which it turns into its own error
+                    error = (
+                        exc.cause
+                    )  # a cancellation by the callback's own time-out, which it turns into its own error
 
     def interrupt(self, routine: Routine, error: Error) -> None:
         """Raise *error* in *routine* where it waits; the answer that it waited for is ignored."""
