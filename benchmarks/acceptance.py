@@ -1,4 +1,6 @@
-"""The origin and the proxy as processes, met by curl and by hostile clients, on every runtime: ``python benchmarks/acceptance.py``.
+"""The origin and the proxy as processes, met by curl and by hostile clients, on every runtime.
+
+``python benchmarks/acceptance.py [RUNTIME ...]``
 
 Prints a line per check and ends with 1 when one failed. Needs curl.
 """
@@ -145,11 +147,15 @@ def ordinary(report: Report, runtime: str, folder: Path) -> None:
         size = int(curl("-o", "/dev/null", "-w", "%{size_download}", url + "/bytes/100000000"))
         more = proxy.status("VmHWM") - idle
         report(
-            runtime, "GET of 100 MB; peak memory over idle, uploads included", size == 100 * MB and more < 60 * MB, f"{more / MB:.1f} MB"
+            runtime,
+            "GET of 100 MB; peak memory over idle, uploads included",
+            size == 100 * MB and more < 60 * MB,
+            f"{more / MB:.1f} MB",
         )
         with socket.create_connection(("127.0.0.1", proxy.port), 10) as sock:
             sock.sendall(
-                b"GET /status/201 HTTP/1.1\r\nHost: a\r\n\r\nGET /status/404 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+                b"GET /status/201 HTTP/1.1\r\nHost: a\r\n\r\n"
+                b"GET /status/404 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
             )
             order = re.findall(rb"HTTP/1.1 (\d+)", read_all(sock))
         report(runtime, "two pipelined requests, in order", order == [b"201", b"404"])
@@ -175,7 +181,11 @@ def broken_origins(report: Report, runtime: str) -> None:
             answer.count(b"HTTP/1.1 ") == 1 and b" 502 " in answer and len(errors) == 1,
         )
 
-    with scripted(lambda sock: (sock.recv(65536), time.sleep(30))) as port:  # type: ignore[arg-type,return-value]  # only waits
+    def stalls(sock: socket.socket) -> None:
+        sock.recv(65536)
+        time.sleep(30)
+
+    with scripted(stalls) as port:
         to = ("--to", f"127.0.0.1:{port}", "--runtime", runtime, "-o", "read_timeout=1")
         with program("proxy", "--listen", "127.0.0.1:0", *to) as proxy:
             start = time.monotonic()
@@ -209,7 +219,7 @@ def broken_origins(report: Report, runtime: str) -> None:
 
 
 def hostile(report: Report, runtime: str, clients: int = 1000) -> None:
-    """A thousand clients that stay idle, drip a head, drip a body, or do not read; honest ones are answered meanwhile."""
+    """Many clients stay idle, drip a head, stop amid a body, or do not read; honest ones are answered meanwhile."""
     deadline = 3
     options = [
         f"{key}={deadline}" for key in ("first_byte_timeout", "head_timeout", "body_idle_timeout", "write_idle_timeout")
@@ -220,7 +230,7 @@ def hostile(report: Report, runtime: str, clients: int = 1000) -> None:
     openings = {
         "idle": b"",
         "drip a head": b"GET / HTTP/1.1\r\nHost: a\r\n",
-        "drip a body": b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
+        "stop amid a body": b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
         "do not read": b"GET /bytes/100000000 HTTP/1.1\r\nHost: a\r\n\r\n",
     }
     for what, opening in openings.items():
