@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 
 import pytest
 
 from sansio_pingora import HttpPeer
 from sansio_pingora.errors import Error
 from sansio_pingora.session import Call, Sleep, blocking
-from tests.adapters.harness import CAN_AWAIT, GET, PATIENCE, To, answering, client, origin, post, served, until
+from tests.adapters.harness import CAN_AWAIT, GET, OK, PATIENCE, To, answering, client, origin, post, served, until
 
 FORMS = ["plain", "blocking", "generator", "async", "async-effects"]
 PHASES = [
@@ -195,7 +197,6 @@ def test_a_task_of_its_own_that_the_client_ends(runtime):
 def test_async_filters_share_one_task_and_its_context(runtime):
     if runtime not in CAN_AWAIT:
         pytest.skip("nothing to await with")
-    import asyncio
     import contextvars
 
     tasks, values = [], []
@@ -221,6 +222,113 @@ def test_async_filters_share_one_task_and_its_context(runtime):
         assert peer.status() == 200
     assert tasks[0] is tasks[1]
     assert values == ["set in the request filter"]
+
+
+@pytest.mark.parametrize("library", ["asyncio", "anyio"])
+@pytest.mark.parametrize("effect", [lambda: Sleep(1000), lambda: Call(lambda: time.sleep(0.5))], ids=["sleep", "call"])
+def test_a_timeout_around_an_effect(runtime, library, effect):
+    if runtime not in CAN_AWAIT:
+        pytest.skip("nothing to await with")
+    outcomes = []
+
+    class TimesOut(To):
+        async def request_filter(self, session, ctx):
+            outcomes.append(await timed_out(library, effect()))
+            outcomes.append(await timed_out(library, asyncio.sleep(1000)))
+            await Sleep(0.001)  # the task takes no harm
+
+        async def response_filter(self, session, response, ctx):
+            outcomes.append(asyncio.current_task().cancelling())
+
+    with (
+        origin(answering()) as upstream,
+        served(TimesOut(upstream.peer), runtime) as server,
+        client(server.address) as peer,
+    ):
+        for turn in (1, 2):
+            peer.send(GET)
+            assert peer.status() == 200
+            assert outcomes == [True, True, 0] * turn
+
+
+async def timed_out(library, awaitable):
+    """Whether *awaitable* had to be cancelled."""
+    if library == "asyncio":
+        try:
+            async with asyncio.timeout(0.01):
+                await awaitable
+        except TimeoutError:
+            return True
+        return False
+    import anyio
+
+    with anyio.move_on_after(0.01) as scope:
+        await awaitable
+    return scope.cancelled_caught
+
+
+@pytest.mark.parametrize("library", ["asyncio", "anyio"])
+def test_a_timeout_around_an_effect_of_one_filter_while_another_runs(runtime, library):
+    """The task of both is one: what cancels it must reach the filter that it is meant for."""
+    if runtime not in CAN_AWAIT:
+        pytest.skip("nothing to await with")
+    outcomes = []
+
+    class TimesOut(To):
+        async def request_body_filter(self, session, data, end, ctx):
+            outcomes.append(await timed_out(library, Sleep(1000)))
+
+        async def upstream_response_filter(self, session, response, ctx):
+            await asyncio.sleep(0.05)
+            outcomes.append("response")
+
+    def early(peer):
+        peer.head()
+        peer.send(OK)
+        peer.take(5)
+
+    with origin(early) as upstream:
+        app = TimesOut(upstream.peer)
+        with served(app, runtime) as server, client(server.address) as peer:
+            peer.send(post(5, b"hello"))
+            assert peer.status() == 200
+        until(lambda: app.ended)
+        assert app.ended == [None]
+    assert outcomes == [True, "response"]
+
+
+def test_a_filter_that_waits_for_an_effect_cleans_up_in_its_own_task(runtime):
+    if runtime not in CAN_AWAIT:
+        pytest.skip("nothing to await with")
+    tasks = []
+    ended = threading.Event()
+
+    class Waits(To):
+        async def request_body_filter(self, session, data, end, ctx):
+            import anyio
+
+            tasks.append(asyncio.current_task())
+            try:
+                with anyio.move_on_after(1000):
+                    await Sleep(1000)
+            finally:
+                await asyncio.sleep(0)
+                tasks.append(asyncio.current_task())
+                ended.set()
+
+    def refuses(peer):
+        peer.head()
+        peer.send(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with (
+        origin(refuses) as upstream,
+        served(Waits(upstream.peer), runtime) as server,
+        client(server.address) as peer,
+    ):
+        peer.send(post(5, b"hello"))
+        assert peer.status() == 413
+        assert ended.wait(PATIENCE)
+    assert tasks[0] is tasks[1]
 
 
 @pytest.mark.parametrize("phase", [*PHASES, "fail_to_proxy", "logging"])
