@@ -50,6 +50,8 @@ class BodyRoutines(Routines):
     def fail(self, token: int, error: Error, now: float) -> None:
         """See :meth:`Coordinator.fail`."""
         self._side.now = now
+        if token == 0:
+            self._reader = self._writer = 0  # or what comes next would be read for nobody
         super().fail(token, error, now)
 
     def handle_timeout(self, now: float) -> None:

@@ -119,8 +119,6 @@ class ProxyExchange(Routines):
     def fail(self, token: int, error: Error, now: float) -> None:
         """See :meth:`Coordinator.fail`."""
         self.session.now = now
-        if token == 0 and self._pool_token:
-            self._handler.connector.cancel(self, self._pool_token, now)
         super().fail(token, error, now)
 
     def handle_timeout(self, now: float) -> None:

@@ -6,12 +6,13 @@ from sansio_pingora.session.dispatch import Dispatcher, Exchange, HttpHandler
 from sansio_pingora.session.effects import Call, Drain, Effect, ReadBody, Sleep
 from sansio_pingora.session.forwarding import HOP_BY_HOP, forwarded_request, forwarded_response
 from sansio_pingora.session.raw import RawConnection
-from sansio_pingora.session.routines import Await, Routine, Routines, as_error
+from sansio_pingora.session.routines import AsyncCall, Await, Routine, Routines, as_error
 from sansio_pingora.session.server_connection import Engine, ServerConnection, client_codec, server_codec
 from sansio_pingora.session.server_session import ServerSession
 
 __all__ = [
     "HOP_BY_HOP",
+    "AsyncCall",
     "Await",
     "Call",
     "ClientSession",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Coroutine, Generator
-from functools import partial
 from heapq import heappop, heappush
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
@@ -19,7 +18,7 @@ from sansio_pingora.machine import Command, Lane, RunFilter, StopFilters
 from sansio_pingora.session.callbacks import Form
 from sansio_pingora.session.effects import Call, Effect, Sleep
 
-__all__ = ["Await", "Routine", "Routines", "as_error"]
+__all__ = ["AsyncCall", "Await", "Routine", "Routines", "as_error"]
 
 Routine = Generator[Any, Any, Any]
 
@@ -46,6 +45,7 @@ class Routines:
     __slots__ = (
         "_async_used",
         "_commands",
+        "_parked",
         "_sleeping",
         "_token",
         "_waiting",
@@ -68,6 +68,9 @@ class Routines:
         self._sleeping: list[tuple[float, int]] = []
         self._token = 0
         self._async_used = False
+        self._parked: Routine | None = (
+            None  # whose async callback waits for an effect, which its task may be cancelled in
+        )
 
     # ── the contract ─────────────────────────────────────────────────────────────────
 
@@ -83,14 +86,16 @@ class Routines:
         waiting = self._waiting.pop(token, None)
         if waiting is not None:
             self.now = now
+            if type(value) is AsyncCall and value.effect is not None:
+                self._parked = waiting[0]
             self._step(*waiting, value, None)
 
     def fail(self, token: int, error: Error, now: float) -> None:
         """See :meth:`Coordinator.fail`."""
         if token == 0:
-            self.now = now
-            for routine, _ in list(self._waiting.values()):
-                self.interrupt(routine, error)
+            if self._parked is not None:
+                self.now = now
+                self.interrupt(self._parked, error)
             return
         waiting = self._waiting.pop(token, None)
         if waiting is not None:
@@ -137,30 +142,24 @@ class Routines:
             return (yield from call())
         if form is Form.BLOCKING:
             return (yield self.run_deferred(call, is_async=False))
-        coroutine = call()
-        value: Any = None
-        error: BaseException | None = None
-        while True:
-            try:
-                stop = yield self.run_deferred(partial(_Segment, coroutine, value, error), is_async=True)
-            except BaseException:
-                if getcoroutinestate(coroutine) == CORO_CREATED:
-                    coroutine.close()  # its task had not come to it, and will not
-                raise
-            if stop.effect is None:
-                return stop.result
-            value = error = None
-            try:
-                value = yield stop.effect
-            except GeneratorExit:
-                coroutine.close()  # it waits for an effect, so its task does not know of it
-                raise
-            except Exception as exc:
-                error = exc  # raised in the callback, where it awaits
-                if isinstance(exc, Error) and exc.cause is not None and not isinstance(exc.cause, Exception):
-                    error = (
-                        exc.cause
-                    )  # a cancellation by the callback's own time-out, which it turns into its own error
+        callback = AsyncCall(call())
+        try:
+            while True:
+                yield self.run_deferred(callback, is_async=True)
+                if callback.effect is None:
+                    return callback.result
+                try:
+                    value = yield callback.effect
+                except Exception as exc:  # raised in the callback, where it awaits
+                    cause = exc.cause if isinstance(exc, Error) else None
+                    # Or what its task was cancelled with, which a time-out of its own knows again.
+                    callback.answer(None, exc if cause is None or isinstance(cause, Exception) else cause)
+                else:
+                    callback.answer(value, None)
+                finally:
+                    self._parked = None
+        finally:
+            callback.leave()
 
     def interrupt(self, routine: Routine, error: Error) -> None:
         """Raise *error* in *routine* where it waits; the answer that it waited for is ignored."""
@@ -248,26 +247,52 @@ class Routines:
         raise LocalProtocolError(f"{effect!r} is no effect that can be awaited here")
 
 
-class _Segment:
-    """An ``async def`` callback in the task that the runtime keeps for it, up to the next effect of ours.
+class AsyncCall:
+    """An ``async def`` callback in the task that the runtime keeps for it, from one effect of ours to the next.
 
-    What it awaits of the runtime's own passes through; so its task is one and the same
-    from first to last, as time-outs and cancel scopes need it.
+    A driver calls and awaits it as any call of a :class:`RunFilter`, and gives its owner what
+    that returns: itself. It is to be run again, with the answer to its effect, when the next
+    :class:`RunFilter` has the same call. What it awaits of the runtime's own passes through; so
+    its task is one and the same from first to last, as time-outs and cancel scopes need it.
     """
 
-    __slots__ = ("_coroutine", "_error", "_value", "effect", "result")
+    __slots__ = ("_coroutine", "_error", "_value", "effect", "over", "result")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], value: Any, error: BaseException | None) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         self._coroutine = coroutine
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self.effect: Effect | None = None
+        """What it waits for; None: it runs, or has ended."""
+        self.result: Any = None
+        """What it returned."""
+        self.over = False
+        """Nobody waits for its end any more: its task is to cancel it, if it waits for an effect."""
+
+    def answer(self, value: Any, error: BaseException | None) -> None:
+        """What its effect brought: it gets that when it is run next."""
         self._value = value
         self._error = error
-        self.effect: Any = None
-        self.result: Any = None
 
-    def __await__(self) -> Generator[Any, Any, _Segment]:
+    def leave(self) -> None:
+        """Nobody waits for it any more."""
+        self.over = True
+        if getcoroutinestate(self._coroutine) == CORO_CREATED:
+            self._coroutine.close()  # its task had not come to it, and will not
+
+    def __call__(self) -> AsyncCall:
+        """What to await."""
+        return self
+
+    def __await__(self) -> Generator[Any, Any, AsyncCall]:
+        self.effect = None
         coroutine = self._coroutine
-        send: Callable[[Any], Any] = coroutine.send if self._error is None else coroutine.throw
-        value = self._value if self._error is None else self._error
+        value, error = self._value, self._error
+        self._value = self._error = None
+        send: Callable[[Any], Any] = coroutine.send
+        if error is not None:
+            value = error
+            send = coroutine.throw
         while True:
             try:
                 wanted = send(value)

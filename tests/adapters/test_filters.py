@@ -301,12 +301,13 @@ def test_a_filter_that_waits_for_an_effect_cleans_up_in_its_own_task(runtime):
     if runtime not in CAN_AWAIT:
         pytest.skip("nothing to await with")
     tasks = []
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     class Waits(To):
         async def request_body_filter(self, session, data, end, ctx):
             import anyio
 
+            begun.set()
             tasks.append(asyncio.current_task())
             try:
                 with anyio.move_on_after(1000):
@@ -318,6 +319,7 @@ def test_a_filter_that_waits_for_an_effect_cleans_up_in_its_own_task(runtime):
 
     def refuses(peer):
         peer.head()
+        assert begun.wait(PATIENCE)
         peer.send(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     with (

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+from sansio_pingora.session import AsyncCall
 from sansio_pingora_posix import call_error
 
 __all__ = ["BlockingCalls", "FilterTask"]
@@ -20,26 +21,29 @@ _THREADS = 40
 class FilterTask:
     """Runs the async filters of one coordinator in order, in one real task, so that they share its context.
 
-    A task costs more than a filter: it is kept between two filters, until :meth:`stop`.
+    A task costs more than a filter: it is kept between two filters, until :meth:`stop`. One that
+    awaits an effect has the task to itself until it has ended: whoever cancels the task then,
+    a time-out or a cancel scope of its own, means this filter and no other.
+
     *done* takes the token of a filter and its result, or the error that stands for what it raised;
-    token 0 when the task was cancelled between two filters.
+    token 0 when the task was cancelled while the filter awaits an effect.
     """
 
-    __slots__ = ("_calls", "_done", "_idle", "_stopped", "busy", "over", "task")
+    __slots__ = ("_calls", "_done", "_idle", "_loop", "_parked", "_stopped", "busy", "task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, done: Callable[[int, Any], None]) -> None:
+        self._loop = loop
         self._done = done
         self._calls: deque[tuple[int, Callable[[], Awaitable[Any]]]] = deque()
+        self._parked: AsyncCall | None = None
         self._idle: asyncio.Future[None] | None = None
         self._stopped = False
         self.busy = False
-        """Whether a filter runs or waits."""
-        self.over = False
-        """It runs nothing more: a later filter needs another task."""
+        """Whether a filter runs or waits for its turn."""
         self.task = loop.create_task(self._run())
 
     def add(self, token: int, call: Callable[[], Awaitable[Any]]) -> None:
-        """Run *call* behind those that wait already."""
+        """Run *call* behind those that wait already; at once if it is the filter that awaits an effect."""
         self.busy = True
         self._calls.append((token, call))
         if self._idle is not None and not self._idle.done():
@@ -53,33 +57,77 @@ class FilterTask:
             self.task.cancel()
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while not self._stopped:
-            if self._calls:
-                token, call = self._calls.popleft()
-                self._done(token, await self._result(call))
+        try:
+            while not self._stopped:
+                if self._parked is not None and self._parked.over:
+                    await self._unwind(self._parked)
+                elif (following := self._next()) is not None:
+                    token, call = following
+                    value = await self._result(call)
+                    self._parked = value if isinstance(value, AsyncCall) and value.effect is not None else None
+                    self._done(token, value)
+                else:
+                    await self._wait()
+        finally:
+            if self._parked is not None:
+                await self._unwind(self._parked)
+
+    def _next(self) -> tuple[int, Callable[[], Awaitable[Any]]] | None:
+        """What to run now, if anything."""
+        calls = self._calls
+        if self._parked is None:
+            return calls.popleft() if calls else None
+        for entry in calls:
+            if entry[1] is self._parked:
+                calls.remove(entry)
+                return entry
+        return None
+
+    async def _wait(self) -> None:
+        """Until there is something to do."""
+        self.busy = False
+        self._idle = self._loop.create_future()
+        try:
+            await self._idle
+        except asyncio.CancelledError as exc:
+            if self._stopped:
+                raise
+            if self._parked is None:
+                self._forgive()  # it was meant for a filter that has ended
+            elif any(call is self._parked for _, call in self._calls):
+                # The answer was faster, and could be bytes that nobody would get again: so it goes first.
+                self._loop.call_soon(self._cancel_again, *exc.args)
             else:
-                self.busy = False
-                self._idle = loop.create_future()
-                try:
-                    await self._idle
-                except asyncio.CancelledError as exc:
-                    self.over = True
-                    if not self._stopped:
-                        # A time-out of the callback's own ran out while it awaits one of our effects.
-                        self._done(0, call_error(exc))
-                    raise
+                self._done(0, call_error(exc))
+
+    def _cancel_again(self, message: Any = None) -> None:
+        """The filter has had its answer: if it did not leave the time-out with it, it is cancelled where it is now."""
+        if self.task.cancelling() and not self.task.done():
+            self.task.uncancel()
+            self.task.cancel(message)
 
     async def _result(self, call: Callable[[], Awaitable[Any]]) -> Any:
         try:
             return await call()
         except asyncio.CancelledError as exc:
-            task = asyncio.current_task()
-            if self._stopped or (task is not None and task.cancelling()):
+            if self._stopped:
                 raise
-            return call_error(exc)  # something that the filter awaited was cancelled, not the filter
+            self._forgive()
+            return call_error(exc)  # something that the filter awaited was cancelled, or it was by somebody else
         except Exception as exc:
             return call_error(exc)
+
+    async def _unwind(self, parked: AsyncCall) -> None:
+        """Let a filter that nobody waits for end in its own task, as its cancel scopes need it."""
+        self._parked = None
+        parked.answer(None, asyncio.CancelledError())
+        with suppress(asyncio.CancelledError):
+            await self._result(parked)
+
+    def _forgive(self) -> None:
+        """A cancellation has had its effect: the next time-out in this task is to find none."""
+        while self.task.cancelling():
+            self.task.uncancel()
 
 
 class BlockingCalls:

@@ -205,7 +205,7 @@ class AsyncioLane(LaneRunner):
         """Run the call in the task of *owner*, or in a thread."""
         if command.is_async:
             task = self._filters.get(id(owner))
-            if task is None or task.over:
+            if task is None:
                 task = self._filters[id(owner)] = FilterTask(self.loop, partial(self._answer, owner))
                 self._keep(task.task)
             task.add(command.token, command.call)
