@@ -75,6 +75,8 @@ class Error(Exception):
 
     ``status`` is set for ``HTTP_STATUS``, ``name`` for ``CUSTOM`` and ``CUSTOM_CODE``,
     ``code`` for ``CUSTOM_CODE``. A new error may not be retried, unless its cause may.
+    ``unprocessed``: the peer has said that it did nothing about the request, so that even
+    one that is not idempotent may be sent again (RFC 9113 section 8.7).
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Error(Exception):
         status: int | None = None,
         name: str | None = None,
         code: int | None = None,
+        unprocessed: bool = False,
     ) -> None:
         super().__init__(context)
         self.etype = etype
@@ -97,6 +100,7 @@ class Error(Exception):
         self.status = status
         self.name = name
         self.code = code
+        self.unprocessed = unprocessed or (isinstance(cause, Error) and cause.unprocessed)
         inherited: RetryType = cause.retry_type if isinstance(cause, Error) else RetryType.NO
         self.retry_type: RetryType = inherited if retry is None else retry
 

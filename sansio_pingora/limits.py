@@ -14,8 +14,6 @@ from typing import Any, get_args, get_type_hints
 __all__ = ["Limits"]
 
 _LATER = {
-    "h2_": "HTTP/2",
-    "ws_": "WebSocket",
     "handshake_timeout": "TLS",
 }
 
@@ -93,6 +91,60 @@ class Limits:
     """Attempts for one request, the first included."""
     retry_budget: float | None = 0.2
     """Retries allowed as a share of the requests of the last 10 s; ten are always allowed."""
+
+    h2_max_streams: int = 100
+    """HTTP/2 streams of one client at once; RFC 9113 advises no fewer. One more is refused."""
+    h2_window: int = 262_144
+    """What a peer may send on one stream before what came is used up."""
+    h2_connection_window: int = 1_048_576
+    """What a peer may send on all streams of a connection before what came is used up."""
+    h2_send_buffer: int = 1_048_576
+    """Queued for all streams of a connection that its peer has no window for; then their senders wait."""
+    h2_ping_interval: float | None = None
+    """Between two PINGs to a client whose connection is quiet."""
+    h2_ping_timeout: float = 5.0
+    """For the answer to a PING of ours."""
+    h2_settings_timeout: float = 10.0
+    """For the acknowledgement of our SETTINGS."""
+    h2_drain_timeout: float = 5.0
+    """For a client to hear of the first GOAWAY, before the second one that names the last stream served."""
+    h2_stall_timeout: float = 30.0
+    """For a stream whose peer gives it no window while output waits; then it is reset (CVE-2019-9517)."""
+    h2_connection_stall_timeout: float = 60.0
+    """For a connection whose peer gives it no window while output waits; then it ends."""
+    h2_reset_burst: int = 200
+    """Streams given up young and unanswered, and resets that were the peer's fault, at once (CVE-2023-44487)."""
+    h2_reset_rate: float = 33.0
+    """How many of those are forgiven per second; nghttp2's figure."""
+    h2_max_continuations: int = 8
+    """CONTINUATION frames of one head, as nghttp2 has it (VU#421644)."""
+    h2_settings_burst: int = 32
+    """SETTINGS frames at once."""
+    h2_settings_rate: float = 5.0
+    """SETTINGS frames forgiven per second."""
+    h2_ping_burst: int = 100
+    """PING frames at once."""
+    h2_ping_rate: float = 10.0
+    """PING frames forgiven per second."""
+    h2_max_control_queue: int = 1_000
+    """Answers to control frames that wait for a peer that does not read; Envoy's figure."""
+    h2_max_empty_frames: int = 100
+    """Frames without a byte of content that end nothing, over a connection (CVE-2019-9518)."""
+    h2_max_priority_frames: int = 100
+    """PRIORITY frames, for each stream opened and once more; Envoy's figure."""
+    h2_max_window_updates: int = 10
+    """WINDOW_UPDATE frames for each DATA frame sent; two for each stream and five are free. Envoy's figure."""
+    h2_max_unknown_frames: int = 1_000
+    """Frames of types that are not known here, over a connection."""
+
+    ws_max_message: int = 1_048_576
+    """A WebSocket message, put together and inflated; past it the connection is closed with 1009."""
+    ws_max_fragments: int = 1_024
+    """Frames of one message; past it 1009 as well."""
+    ws_ping_interval: float | None = 20.0
+    """Between two pings to a peer; one that has not answered the last when the next is due is gone."""
+    ws_close_timeout: float = 10.0
+    """For the peer's answer to a close frame."""
 
     def __post_init__(self) -> None:
         for spec in fields(self):

@@ -51,7 +51,6 @@ __all__ = [
     "LogLine",
     "Member",
     "Receiver",
-    "Reset",
     "RunFilter",
     "StopFilters",
     "Writable",
@@ -90,18 +89,6 @@ class Writable:
         return f"Writable({self.room})"
 
 
-class Reset:
-    """Event: the peer gave up one stream; the connection lives on (HTTP/2)."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: Error) -> None:
-        self.error = error
-
-    def __repr__(self) -> str:
-        return f"Reset({self.error!r})"
-
-
 class ConnectionClosed:
     """Event on stream 0, the last one: the transport is gone or will be. ``error`` is None for an orderly end."""
 
@@ -114,7 +101,7 @@ class ConnectionClosed:
         return f"ConnectionClosed({self.error!r})"
 
 
-Event = tuple[int, "HttpTask | Writable | Reset | ConnectionClosed"]
+Event = tuple[int, "HttpTask | Writable | ConnectionClosed"]
 """``(stream_id, value)``; stream 0 is the connection."""
 
 

@@ -15,7 +15,6 @@ from sansio_pingora.machine import (
     ConnectionClosed,
     Endpoint,
     Lane,
-    Reset,
     Writable,
 )
 
@@ -475,8 +474,5 @@ def test_closing_is_truthy_only_when_the_socket_may_be_closed():
 
 
 def test_events_for_people():
-    error = Error(ErrorType.H2_ERROR, "cancelled")
-
     assert repr(Writable(5)) == "Writable(5)"
-    assert repr(Reset(error)) == "Reset(<Error H2Error context: cancelled>)"
     assert repr(ConnectionClosed(None)) == "ConnectionClosed(None)"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, assert_never
 
-from sansio_pingora.connectors.deadlines import Deadlines
+from sansio_pingora.deadlines import Deadlines
 from sansio_pingora.connectors.dial_plan import DialPlan
 from sansio_pingora.connectors.lease import Lease, UpstreamConnection, Waiter
 from sansio_pingora.connectors.pool import ConnectionPool

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from sansio_pingora.connectors.deadlines import Deadlines
+from sansio_pingora.deadlines import Deadlines
 from sansio_pingora.connectors.pool_commands import CloseConnection, CloseReason, Grant, PoolCommand, WaitTimedOut
 from sansio_pingora.errors import LocalProtocolError
 

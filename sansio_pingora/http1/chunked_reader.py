@@ -7,42 +7,13 @@ from enum import Enum, auto
 from sansio_pingora.http1.line_memo import LINES, UnprovedLineError
 from sansio_pingora.http1.lines import LineReader
 from sansio_pingora.limits import Limits
-from sansio_pingora.wire import Fields, MessageFault, ReceiveBuffer
+from sansio_pingora.wire import FORBIDDEN_TRAILERS, Fields, MessageFault, ReceiveBuffer
 from sansio_pingora.wire.grammar import CHUNK_LINE
 
-__all__ = ["FORBIDDEN_TRAILERS", "ChunkedReader"]
+__all__ = ["ChunkedReader"]
 
 _MAX_SIZE = 2**63 - 1
 _MAX_CHUNK_LINE = 256  # size and extensions, without CRLF (CVE-2023-39326)
-
-# Fields that frame, route, authenticate or describe the content: known too late in a trailer,
-# and dangerous to merge (RFC 9110 section 6.5.1).
-FORBIDDEN_TRAILERS = frozenset(
-    {
-        b"authorization",
-        b"cache-control",
-        b"connection",
-        b"content-encoding",
-        b"content-length",
-        b"content-range",
-        b"content-type",
-        b"cookie",
-        b"expect",
-        b"host",
-        b"keep-alive",
-        b"max-forwards",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"range",
-        b"set-cookie",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"www-authenticate",
-    }
-)
 
 
 class _At(Enum):

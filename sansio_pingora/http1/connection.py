@@ -11,13 +11,13 @@ import math
 
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.http1.channel import FOR_LINGER, FOR_NOTHING, FOR_TUNNEL, HAS_MORE, Channel
-from sansio_pingora.http1.chunked_reader import FORBIDDEN_TRAILERS
 from sansio_pingora.http1.codec import Codec
 from sansio_pingora.http1.states import BODY, CLOSED, COMPLETE, END, HEAD, IDLE, MOVES, RAW, SWITCH
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import AT_ONCE, Closing, Event
 from sansio_pingora.wire import (
     CHUNKED,
+    FORBIDDEN_TRAILERS,
     UNTIL_CLOSE,
     Body,
     Done,

@@ -13,11 +13,11 @@ from typing import Any
 import h11
 
 from sansio_pingora.errors import LocalProtocolError
-from sansio_pingora.http1.chunked_reader import FORBIDDEN_TRAILERS
 from sansio_pingora.http1.head_reader import judge_routing
 from sansio_pingora.limits import Limits
 from sansio_pingora.wire import (
     CHUNKED,
+    FORBIDDEN_TRAILERS,
     Fields,
     MessageFault,
     RequestHeader,

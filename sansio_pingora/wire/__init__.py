@@ -15,9 +15,11 @@ from sansio_pingora.wire.framing import (
 from sansio_pingora.wire.heads import RequestHeader, ResponseHeader, reason_phrase
 from sansio_pingora.wire.receive_buffer import ReceiveBuffer
 from sansio_pingora.wire.tasks import Body, Done, Failed, Header, HttpTask, Trailer, UpgradedBody
+from sansio_pingora.wire.trailers import FORBIDDEN_TRAILERS
 
 __all__ = [
     "CHUNKED",
+    "FORBIDDEN_TRAILERS",
     "UNTIL_CLOSE",
     "Authority",
     "Body",

@@ -120,10 +120,14 @@ class RequestHeader(Head):
 
     ``target`` is as it is sent: origin-form (``/path?query``), ``*`` for OPTIONS, or
     ``host:port`` for CONNECT. An absolute-form target that a client sent has been split:
-    its authority is the Host field and ``scheme`` says what it began with.
+    its authority is the Host field and ``scheme`` says what it began with. The pseudo-header
+    fields of HTTP/2 are the same parts: ``:authority`` is the Host field.
     """
 
-    __slots__ = ("method", "scheme", "target")
+    __slots__ = ("method", "protocol", "scheme", "target")
+
+    protocol: bytes | None
+    """What an extended CONNECT asks for (RFC 8441 ``:protocol``), as ``b"websocket"``; ``target`` is then a path."""
 
     def __init__(
         self,
@@ -133,6 +137,7 @@ class RequestHeader(Head):
         *,
         version: bytes = b"1.1",
         scheme: bytes = b"http",
+        protocol: bytes | None = None,
     ) -> None:
         """Build a head to send.
 
@@ -142,6 +147,7 @@ class RequestHeader(Head):
         self.set_target(target)
         self._set_version(version)
         self.scheme = scheme
+        self.protocol = protocol
         self.fields = Fields(fields)
 
     @classmethod
@@ -152,6 +158,7 @@ class RequestHeader(Head):
         self.target = target
         self.version = version
         self.scheme = b"http"
+        self.protocol = None
         self.fields = fields
         return self
 
@@ -194,6 +201,7 @@ class RequestHeader(Head):
         other.target = self.target
         other.version = self.version
         other.scheme = self.scheme
+        other.protocol = self.protocol
         other.fields = self.fields.copy()
         return other
 
@@ -209,8 +217,8 @@ class RequestHeader(Head):
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, RequestHeader)
-            and (self.method, self.target, self.version, self.scheme)
-            == (other.method, other.target, other.version, other.scheme)
+            and (self.method, self.target, self.version, self.scheme, self.protocol)
+            == (other.method, other.target, other.version, other.scheme, other.protocol)
             and self.fields == other.fields
         )
 

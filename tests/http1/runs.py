@@ -11,7 +11,7 @@ from sansio_pingora.errors import ErrorType
 from sansio_pingora.http1 import Http1Client, Http1Connection, Http1Server
 from sansio_pingora.http1.hyper import HyperCodec
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import AT_ONCE, Closing, ConnectionClosed, Event, Reset, Writable
+from sansio_pingora.machine import AT_ONCE, Closing, ConnectionClosed, Event, Writable
 from sansio_pingora.wire import (
     Body,
     Done,
@@ -94,8 +94,6 @@ def plain(event: Event) -> tuple[Any, ...]:
             return (stream, "closed", value.error and value.error.etype.value)
         case Writable():
             return (stream, "writable", value.room)
-        case Reset():
-            return (stream, "reset", value.error.etype.value)
     raise AssertionError(f"unknown event {event!r}")
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio_pingora.connectors.deadlines import Deadlines
+from sansio_pingora.deadlines import Deadlines
 
 
 def item(deadline=math.inf):
