@@ -108,6 +108,8 @@ Event = tuple[int, "HttpTask | Writable | ConnectionClosed"]
 class Connection(Protocol):
     """The protocol state of one transport. All times are monotonic seconds."""
 
+    version: bytes
+    """What is spoken: ``b"1.1"``, ``b"2"``, or a name of one's own."""
     endpoint: Endpoint | None
     """Where the connection enlists itself when it changed without input; set by :class:`Endpoint`."""
     deadline: float
@@ -284,6 +286,11 @@ class Endpoint:
         self.unsent = 0
         self.sample_at = math.inf
         connection.endpoint = self
+
+    def replace(self, connection: Connection) -> None:
+        """Go on with *connection* in the place of the one that found out which it is to be."""
+        connection.endpoint = self
+        self.connection = connection
 
     @property
     def deadline(self) -> float:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from sansio_pingora.http1 import Http1Server
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import Endpoint, Lane
-from sansio_pingora.session import Dispatcher, Engine, HttpHandler, server_codec
+from sansio_pingora.machine import Connection, Endpoint, Lane
+from sansio_pingora.session import Dispatcher, Engine, HttpHandler, ServerMaker
 from sansio_pingora.transport import TransportInfo
 
 __all__ = ["HttpAcceptor", "HttpOptions", "LaneHandler"]
@@ -19,7 +18,9 @@ class HttpOptions:
     """How a service speaks HTTP, beyond its limits."""
 
     engine: Engine = "native"
-    """``native``, or ``hyper`` for the reference engine on h11."""
+    """``native``, or ``hyper`` for the reference engines on h11 and h2."""
+    h2c: bool = False
+    """Clients may speak HTTP/2 without TLS, with prior knowledge."""
     allow_connect_method_proxying: bool = False
     """CONNECT makes a tunnel; otherwise it is answered 405."""
     abort_on_close: bool = False
@@ -39,25 +40,31 @@ class HttpAcceptor:
     def __init__(
         self, lane: Lane, handler: LaneHandler, limits: Limits, options: HttpOptions, wall_offset: float
     ) -> None:
-        server_codec(options.engine, limits)  # an unknown engine is refused here, not at the first request
         self._lane = lane
         self._handler = handler
-        self._limits = limits
-        self._options = options
-        self._wall_offset = wall_offset
-
-    def accept(self, info: TransportInfo, now: float) -> Endpoint:
-        """The machines for a connection that was accepted."""
-        options = self._options
-        connection = Http1Server(
-            now,
-            self._limits,
-            codec=server_codec(options.engine, self._limits),
-            wall_offset=self._wall_offset,
+        self._h2c = options.h2c
+        self._make = ServerMaker(
+            limits,
+            engine=options.engine,
+            wall_offset=wall_offset,
             allow_connect=options.allow_connect_method_proxying,
             abort_on_close=options.abort_on_close,
         )
-        return Endpoint(self._lane, connection, Dispatcher(connection, self._handler, info), info)
+
+    def accept(self, info: TransportInfo, now: float) -> Endpoint:
+        """The machines for a connection that was accepted."""
+        if not self._h2c:
+            connection = self._make.http1(now)
+            return Endpoint(self._lane, connection, Dispatcher(connection, self._handler, info), info)
+
+        def switch(connection: Connection) -> None:
+            dispatcher.connection = connection
+            endpoint.replace(connection)
+
+        sniff = self._make.sniffed(now, switch)
+        dispatcher = Dispatcher(sniff, self._handler, info)
+        endpoint = Endpoint(self._lane, sniff, dispatcher, info)
+        return endpoint
 
     def drain(self, now: float) -> None:
         """Announce the end on every client's connection, and let go of what is idle."""

@@ -55,6 +55,9 @@ def _add_serving(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--runtime", type=_runtime, default="asyncio", metavar="R", help="asyncio, gevent or threads")
     parser.add_argument(
+        "--h2c", action="store_true", help="clients may speak HTTP/2 without TLS, with prior knowledge"
+    )
+    parser.add_argument(
         "-o",
         type=_option,
         action="append",

@@ -62,6 +62,8 @@ def _serve(app: App, arguments: Namespace) -> int:
         if key in options:
             raise Misconfigured(f"option {key!r} is given twice")
         options[key] = value
+    if arguments.h2c:
+        options["h2c"] = True
     control = new_control()
     control.ready = _Announcement(control, arguments.command)
     try:

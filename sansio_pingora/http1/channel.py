@@ -57,6 +57,7 @@ class Channel:
         "want_read",
     )
 
+    version = b"1.1"
     source = ErrorSource.UNSET
 
     def __init_subclass__(cls) -> None:

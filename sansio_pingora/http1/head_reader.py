@@ -23,6 +23,7 @@ from sansio_pingora.wire import (
 )
 from sansio_pingora.wire.grammar import (
     FIELD_LINE,
+    LINE_BREAKER,
     REQUEST_LINE,
     STATUS_LINE,
     VERSIONED_LINE,
@@ -124,16 +125,25 @@ class HeadReader:
         start_line_first = limits.max_line < limits.max_head
         while True:
             too_long = 414 if self._request and self._count == 0 and start_line_first else 431
-            line = self._lines.next_line(limits.max_line, limits.max_head, too_long)
+            try:
+                line = self._lines.next_line(limits.max_line, limits.max_head, too_long)
+                if line:
+                    self._judge(line)
+            except MessageFault as fault:
+                fault.not_http = self._count == 0 and b"HTTP/" not in self._first_text()
+                raise
             if line is None:
                 return False
             if line:
-                self._judge(line)
                 self._count += 1
             elif self._count:
                 return True
             else:
                 self._skip_blank_line()
+
+    def _first_text(self) -> bytes:
+        """What came up to the first byte that no line holds."""
+        return LINE_BREAKER.split(self._buffer.peek(self._limits.max_line), maxsplit=1)[0]
 
     def _skip_blank_line(self) -> None:
         self._blank += 1

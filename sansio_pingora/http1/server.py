@@ -74,6 +74,7 @@ class Http1Server(Http1Connection):
         "_wall_offset",
         "abort_on_close",
         "allow_connect",
+        "quiet",
         "requests_left",
     )
 
@@ -88,12 +89,15 @@ class Http1Server(Http1Connection):
         wall_offset: float | None = None,
         allow_connect: bool = False,
         abort_on_close: bool = False,
+        quiet: bool = False,
     ) -> None:
         super().__init__(codec or NativeCodec(limits, server=True), limits)
         self.allow_connect = allow_connect
         """CONNECT makes a tunnel; otherwise it is answered 405."""
         self.abort_on_close = abort_on_close
         """A client that shuts its side while it waits for the answer has given up."""
+        self.quiet = quiet
+        """Bytes that are not HTTP/1 from the first line on are not answered: the client speaks something else."""
         self.requests_left = limits.keepalive_request_limit
         self._wall_offset = wall_offset
         self._method = b""
@@ -397,7 +401,9 @@ class Http1Server(Http1Connection):
         heard = self._active
         etype = ErrorType.READ_TIMEDOUT if fault.status == 408 else ErrorType.INVALID_HTTP_HEADER
         self._fail(Error(etype, fault.reason, status=fault.status), events)
-        if self.sending is HEAD:
+        if self.quiet and fault.not_http and fault.status == 400 and self.stream == 1:
+            self._linger(now)
+        elif self.sending is HEAD:
             page = error_page(fault.status)
             extra = b"Connection: close\r\n"
             if self._wall_offset is not None:

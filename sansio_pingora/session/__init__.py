@@ -7,7 +7,7 @@ from sansio_pingora.session.effects import Call, Drain, Effect, ReadBody, Sleep
 from sansio_pingora.session.forwarding import HOP_BY_HOP, forwarded_request, forwarded_response
 from sansio_pingora.session.raw import RawConnection
 from sansio_pingora.session.routines import AsyncCall, Await, Routine, Routines, as_error
-from sansio_pingora.session.server_connection import Engine, ServerConnection, client_codec, server_codec
+from sansio_pingora.session.server_connection import Engine, ServerConnection, ServerMaker, client_codec, server_codec
 from sansio_pingora.session.server_session import ServerSession
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Routine",
     "Routines",
     "ServerConnection",
+    "ServerMaker",
     "ServerSession",
     "Sleep",
     "as_error",

@@ -36,10 +36,10 @@ class HttpHandler(Protocol):
 class Dispatcher:
     """The receiver of one client connection's events."""
 
-    __slots__ = ("_connection", "_exchanges", "_handler", "_info")
+    __slots__ = ("_exchanges", "_handler", "_info", "connection")
 
     def __init__(self, connection: Connection, handler: HttpHandler, info: TransportInfo | None) -> None:
-        self._connection = connection
+        self.connection = connection
         self._handler = handler
         self._info = info
         self._exchanges: dict[int, Exchange] = {}
@@ -48,7 +48,7 @@ class Dispatcher:
         """Take one event of the connection."""
         kind = type(value)
         if kind is Header:
-            session = ServerSession(self._connection, stream_id, value, self._info, now, self._exchanges)
+            session = ServerSession(self.connection, stream_id, value, self._info, now, self._exchanges)
             exchange = self._handler.begin(session, now)
             if not session.released:
                 self._exchanges[stream_id] = exchange
@@ -56,7 +56,7 @@ class Dispatcher:
             self._connection_closed(value.error, now)
         elif (held := self._exchanges.get(stream_id)) is None:
             if kind is Failed:
-                session = ServerSession(self._connection, stream_id, None, self._info, now, self._exchanges)
+                session = ServerSession(self.connection, stream_id, None, self._info, now, self._exchanges)
                 self._handler.refused(session, value.error, now)
         elif kind is Writable:
             held.writable(value.room, now)

@@ -17,15 +17,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from sansio_pingora.errors import Error
 from sansio_pingora.http1 import Codec, Http1Server
+from sansio_pingora.http2 import Http2Server
+from sansio_pingora.layers import PrefaceSniff
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import Closing, Endpoint, Event
+from sansio_pingora.machine import Closing, Connection, Endpoint, Event
 from sansio_pingora.wire import HttpTask
 
-__all__ = ["Engine", "ServerConnection", "client_codec", "server_codec"]
+__all__ = ["Engine", "ServerConnection", "ServerMaker", "client_codec", "server_codec"]
 
 Engine = Literal["native", "hyper"]
 
@@ -54,13 +58,70 @@ def _reference_codec(engine: Engine, limits: Limits, *, server: bool) -> Codec:
     return HyperCodec(limits, server=server)
 
 
+class ServerMaker:
+    """Makes the server's side of connections, as one service wants them.
+
+    :raises ValueError: there is no such engine.
+    """
+
+    __slots__ = ("_abort_on_close", "_allow_connect", "_engine", "_limits", "_wall_offset")
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        engine: Engine = "native",
+        wall_offset: float | None = None,
+        allow_connect: bool = False,
+        abort_on_close: bool = False,
+    ) -> None:
+        server_codec(engine, limits)  # an unknown engine is refused here, not at the first request
+        self._limits = limits
+        self._engine: Engine = engine
+        self._wall_offset = wall_offset
+        self._allow_connect = allow_connect
+        self._abort_on_close = abort_on_close
+
+    def http1(self, now: float, *, quiet: bool = False) -> Http1Server:
+        """A connection that speaks HTTP/1. *quiet*: what is no HTTP/1 from its first line on is not answered."""
+        return Http1Server(
+            now,
+            self._limits,
+            codec=server_codec(self._engine, self._limits),
+            wall_offset=self._wall_offset,
+            allow_connect=self._allow_connect,
+            abort_on_close=self._abort_on_close,
+            quiet=quiet,
+        )
+
+    def http2(self, now: float) -> Connection:
+        """A connection that speaks HTTP/2."""
+        server: type[Http2Server] = Http2Server
+        if self._engine == "hyper":
+            from sansio_pingora.http2.hyper import HyperHttp2Server  # h2 is loaded by who asks for it
+
+            server = HyperHttp2Server
+        return server(
+            now,
+            self._limits,
+            wall_offset=self._wall_offset,
+            allow_connect=self._allow_connect,
+            abort_on_close=self._abort_on_close,
+        )
+
+    def sniffed(self, now: float, switch: Callable[[Connection], None]) -> PrefaceSniff:
+        """A connection that finds out what the client speaks, and then has *switch* put that in its place."""
+        return PrefaceSniff(now, self._limits, partial(self.http1, quiet=True), self.http2, switch)
+
+
 class ServerConnection:
     """One client's connection. Keeps the contract of :class:`sansio_pingora.machine.Connection`.
 
-    ``wall_offset``: Unix time minus monotonic time, for the Date field; None sends none.
+    ``wall_offset``: Unix time minus monotonic time, for the Date field; None sends none. ``h2c``: a client may
+    speak HTTP/2 with prior knowledge; what comes first tells. ``version`` is empty until then.
     """
 
-    __slots__ = ("_inner", "_now")
+    __slots__ = ("_endpoint", "_inner", "_now")
 
     def __init__(
         self,
@@ -70,12 +131,21 @@ class ServerConnection:
         engine: Engine = "native",
         wall_offset: float | None = None,
         allow_connect: bool = False,
+        h2c: bool = True,
     ) -> None:
-        limits = limits or Limits()
-        self._inner = Http1Server(
-            now, limits, codec=server_codec(engine, limits), wall_offset=wall_offset, allow_connect=allow_connect
-        )
         self._now = now
+        self._endpoint: Endpoint | None = None
+        make = ServerMaker(limits or Limits(), engine=engine, wall_offset=wall_offset, allow_connect=allow_connect)
+        self._inner: Connection = make.sniffed(now, self._switch) if h2c else make.http1(now)
+
+    def _switch(self, connection: Connection) -> None:
+        connection.endpoint = self._endpoint
+        self._inner = connection
+
+    @property
+    def version(self) -> bytes:
+        """What the client speaks."""
+        return self._inner.version
 
     def timeout(self, now: float) -> float | None:
         """Seconds until :meth:`handle_timeout` is due, for ``settimeout``: at least 0.001, None when never."""
@@ -183,8 +253,9 @@ class ServerConnection:
     @property
     def endpoint(self) -> Endpoint | None:
         """Where the connection enlists itself."""
-        return self._inner.endpoint
+        return self._endpoint
 
     @endpoint.setter
     def endpoint(self, endpoint: Endpoint | None) -> None:
+        self._endpoint = endpoint
         self._inner.endpoint = endpoint

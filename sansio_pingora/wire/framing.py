@@ -28,6 +28,8 @@ class MessageFault(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.not_http = False
+        """The very first line was no HTTP/1 start line: perhaps another protocol is spoken."""
 
 
 def content_length(fields: Fields) -> int | None:

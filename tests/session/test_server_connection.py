@@ -92,7 +92,7 @@ def test_a_megabyte_in_the_loop(client):
 
 
 def test_a_bad_request_ends_the_loop(client):
-    client.sendall(b"nonsense\r\n\r\n")
+    client.sendall(b"nonsense HTTP/1.1\r\n\r\n")
     assert client.recv(65536).startswith(b"HTTP/1.1 400 ")
     client.shutdown(socket.SHUT_WR)
     assert client.recv(65536) == b""

@@ -63,7 +63,6 @@ class StreamTransport:
     """
 
     __slots__ = (
-        "_connection",
         "_endpoint",
         "_eof",
         "_on_closed",
@@ -86,7 +85,6 @@ class StreamTransport:
     ) -> None:
         self._sock = sock
         self._endpoint = endpoint
-        self._connection = endpoint.connection
         self._poller = poller
         self._on_closed = on_closed
         self._queue: deque[bytes | memoryview] | None = None  # an empty one takes 760 bytes, on every idle connection
@@ -118,7 +116,7 @@ class StreamTransport:
         """Write what is left over. Settle the lane afterwards."""
         if not self._flush(now):
             return
-        if self._paused and self._queued < _LOW_WATER and not self._connection.closing:
+        if self._paused and self._queued < _LOW_WATER and not self._endpoint.connection.closing:
             self._paused = False
             self._endpoint.write_resumed(now)
         self._endpoint.lane.enlist(self._endpoint)
@@ -131,7 +129,7 @@ class StreamTransport:
 
     def serve(self, now: float) -> None:
         """Write the output of the connection, and obey its flags."""
-        connection = self._connection
+        connection = self._endpoint.connection
         chunks = connection.data_to_send()
         if chunks and not self._put(chunks, now):
             return
