@@ -100,7 +100,7 @@ class Error(Exception):
         self.status = status
         self.name = name
         self.code = code
-        self.unprocessed = unprocessed or (isinstance(cause, Error) and cause.unprocessed)
+        self.unprocessed: bool = unprocessed or (isinstance(cause, Error) and cause.unprocessed)
         inherited: RetryType = cause.retry_type if isinstance(cause, Error) else RetryType.NO
         self.retry_type: RetryType = inherited if retry is None else retry
 

@@ -62,6 +62,7 @@ class Channel:
         "_control",
         "_draining",
         "_goaway_sent",
+        "_last_key",
         "_last_served",
         "_linger_left",
         "_more",
@@ -71,6 +72,7 @@ class Channel:
         "_over",
         "_paused",
         "_peer_ended",
+        "_progress",
         "_queued",
         "_recv_window",
         "_returned",
@@ -106,6 +108,7 @@ class Channel:
         self._streams: dict[int, Stream] = {}
         self._by_key = self._streams
         self._closed: dict[int, int] = {}  # how streams were closed, the oldest first
+        self._last_key = 0  # the last stream that was opened
         self._last_served = 0  # the peer's last stream that was dealt with
         self._outflow = Outflow()
         self._waiting: dict[Stream, None] = {}  # whose senders were told that there is no room
@@ -122,6 +125,7 @@ class Channel:
         self._taken = 0  # bytes that the driver holds, at most
         self._control = 0  # answers to control frames since the driver is paused
         self._paused = False
+        self._progress = 0  # bytes sent since the clock over a connection without window was started
         self._linger_left = 0
         self._timers = [math.inf] * len(Timer)
         self._clocks: Deadlines[Stream] = Deadlines()

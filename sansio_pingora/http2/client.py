@@ -69,7 +69,6 @@ class Http2Client(Http2Connection):
         super().__init__(now, limits, stream_window=own, window=window)
         self.set_timeouts(read_timeout, write_timeout)
         self._by_key = {}
-        self._last_key = 0
         self._next_id = 1
         self._max_streams = max_streams
         self._goaway_received = False

@@ -10,6 +10,7 @@ import math
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.http2.channel import Timer
 from sansio_pingora.http2.codes import ConnectionFault, ErrorCode
+from sansio_pingora.http2.control import ALIVE_PING
 from sansio_pingora.http2.frames import (
     DATA,
     END_STREAM,
@@ -21,7 +22,7 @@ from sansio_pingora.http2.frames import (
     window_update,
 )
 from sansio_pingora.http2.heads import Items, trailer_items
-from sansio_pingora.http2.receiving import ALIVE_PING, Receiving
+from sansio_pingora.http2.receiving import Receiving
 from sansio_pingora.http2.states import (
     CLOSED,
     HALF_CLOSED_LOCAL,
@@ -46,7 +47,7 @@ _PROGRESS = 1_024
 class Http2Connection(Receiving):
     """One HTTP/2 connection. Make an :class:`Http2Server` or :class:`Http2Client`."""
 
-    __slots__ = ("_last_key", "_progress")
+    __slots__ = ()
 
     _cut_code = ErrorCode.CANCEL
 

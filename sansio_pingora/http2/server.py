@@ -8,11 +8,11 @@ from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolEr
 from sansio_pingora.http2.channel import Timer
 from sansio_pingora.http2.codes import ConnectionFault, ErrorCode, StreamFault, code_name
 from sansio_pingora.http2.connection import Http2Connection
+from sansio_pingora.http2.control import DRAIN_PING
 from sansio_pingora.http2.frames import PREFACE, Setting, goaway, ping, rst_stream
 from sansio_pingora.http2.heads import Items, Request, request_of, response_items, trailers_of
 from sansio_pingora.http2.hpack import FieldBlock
 from sansio_pingora.http2.outflow import MAX_WINDOW
-from sansio_pingora.http2.receiving import DRAIN_PING
 from sansio_pingora.http2.states import CLOSED, HALF_CLOSED_REMOTE, RESET_LOCAL, RESET_REMOTE
 from sansio_pingora.http2.stream import Stream
 from sansio_pingora.limits import Limits
@@ -43,7 +43,7 @@ class Http2Server(Http2Connection):
     ``wall_offset`` is Unix time minus monotonic time, for Date; None sends none.
     """
 
-    __slots__ = ("_last_opened", "_requests_left", "_wall_offset", "abort_on_close", "allow_connect")
+    __slots__ = ("_requests_left", "_wall_offset", "abort_on_close", "allow_connect")
 
     source = ErrorSource.DOWNSTREAM
     _cut_code = ErrorCode.INTERNAL_ERROR
@@ -63,14 +63,9 @@ class Http2Server(Http2Connection):
         self.abort_on_close = abort_on_close
         """A client that shuts its side while it waits for answers has given up."""
         self._wall_offset = wall_offset
-        self._last_opened = 0
         self._requests_left = limits.keepalive_request_limit
         self._awaits_preface = True
         self._set(Timer.FIRST_BYTE, now + limits.first_byte_timeout)
-
-    @property
-    def _last_key(self) -> int:  # type: ignore[override]  # a server's streams go by the client's ids
-        return self._last_opened
 
     # ── the beginning ────────────────────────────────────────────────────────────────
 
@@ -116,7 +111,7 @@ class Http2Server(Http2Connection):
     # ── receiving requests ───────────────────────────────────────────────────────────
 
     def _is_unused(self, stream_id: int) -> bool:
-        return stream_id > self._last_opened or not stream_id & 1
+        return stream_id > self._last_key or not stream_id & 1
 
     def _head(self, stream_id: int, block: FieldBlock, end: bool, events: list[Event], now: float) -> None:
         stream = self._streams.get(stream_id)
@@ -125,7 +120,7 @@ class Http2Server(Http2Connection):
             return
         if not stream_id & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a client's stream has an odd id, not {stream_id}")
-        self._last_opened = stream_id
+        self._last_key = stream_id
         self._budgets.streams += 1
         limits = self.limits
         if self._goaway_sent or len(self._streams) >= limits.h2_max_streams:
