@@ -151,12 +151,9 @@ class Http2Server(Http2Connection):
         if block.truncated or len(block.items) > limits.max_fields + 5:
             raise MessageFault(431, f"a head of more than {limits.max_head} bytes or {limits.max_fields} fields")
         request = block.template
-        if request is None:
+        if not isinstance(request, Request):
             request = block.template = request_of(block.items)
-            head = request.head.clone()
-        else:
-            head = request.head.clone()
-        assert isinstance(request, Request)
+        head = request.head.clone()
         stream.method = method = head.method
         stream.urgency, stream.incremental = request.urgency, request.incremental
         stream.left = request.length

@@ -7,8 +7,10 @@ table stays as it is: that takes a look-up, 0.2 µs, where reading the block tak
 from __future__ import annotations
 
 from sansio_pingora.http2.hpack.integers import HpackFault, read_integer
+from sansio_pingora.http2.hpack.names import SHARED
 from sansio_pingora.http2.hpack.strings import read_string
-from sansio_pingora.http2.hpack.table import ENTRY_OVERHEAD, SECRET, DecodingTable, FieldLine
+from sansio_pingora.http2.hpack.names import SHARED
+from sansio_pingora.http2.hpack.table import ENTRY_OVERHEAD, DecodingTable, FieldLine
 
 __all__ = ["Decoder", "FieldBlock"]
 
@@ -106,7 +108,7 @@ class Decoder:
         found = FieldBlock(items, total, total > ceiling)
         if table.changes != changes:
             self._forget()
-        elif end <= _MAX_BLOCK and total <= ceiling:
+        elif end <= _MAX_BLOCK and total <= ceiling and total <= _MAX_KEPT:
             self._remember(block, found)
         return found
 
@@ -121,7 +123,7 @@ class Decoder:
             name = self._table.fields[index][0]
         else:
             name, at = read_string(block, at, shared=True)
-        value, at = read_string(block, at, shared=indexed and name not in SECRET)
+        value, at = read_string(block, at, shared=name in SHARED)
         field = name, value
         size = len(name) + len(value) + ENTRY_OVERHEAD
         if indexed:

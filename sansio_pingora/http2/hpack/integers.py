@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["HpackFault", "read_integer", "write_integer"]
 
-_MAX_BYTES = 5  # behind the prefix: enough for 32 bits; more would be an endless number (CVE-2016-2525)
+_MAX_BYTES = 5  # behind the prefix: enough for 32 bits; a peer could go on for ever
 _MAX_INTEGER = 0xFFFF_FFFF
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hpack.table import HeaderTable
 
-__all__ = ["ENTRY_OVERHEAD", "SECRET", "STATIC_TABLE", "DecodingTable", "FieldLine"]
+__all__ = ["ENTRY_OVERHEAD", "FIRST_DYNAMIC", "STATIC_TABLE", "DecodingTable", "FieldLine"]
 
 FieldLine = tuple[bytes, bytes]
 """A name and a value."""
@@ -15,10 +15,8 @@ STATIC_TABLE: tuple[FieldLine, ...] = HeaderTable.STATIC_TABLE
 ENTRY_OVERHEAD = 32
 """What an entry counts beyond its name and value (section 4.1)."""
 
-SECRET = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"})
-"""Names of fields whose values are not to be kept beyond their connection."""
-
-_FIRST = len(STATIC_TABLE) + 1
+FIRST_DYNAMIC = len(STATIC_TABLE) + 1
+"""The index of the newest dynamic entry."""
 
 
 class DecodingTable:
@@ -51,8 +49,8 @@ class DecodingTable:
         """Put *field* at the first dynamic index; one larger than the table only empties it (section 4.4)."""
         self._evict(self.capacity - size)
         if size <= self.capacity:
-            self.fields.insert(_FIRST, field)
-            self.sizes.insert(_FIRST, size)
+            self.fields.insert(FIRST_DYNAMIC, field)
+            self.sizes.insert(FIRST_DYNAMIC, size)
             self.size += size
         self.changes += 1
 
@@ -64,6 +62,6 @@ class DecodingTable:
 
     def _evict(self, left: int) -> None:
         """Drop the oldest entries until no more than *left* bytes are in use."""
-        while self.size > left and len(self.fields) > _FIRST:
+        while self.size > left and len(self.fields) > FIRST_DYNAMIC:
             self.fields.pop()
             self.size -= self.sizes.pop()
