@@ -9,6 +9,7 @@ from sansio_pingora.http2.channel import Channel, Timer
 from sansio_pingora.http2.codes import ConnectionFault, ErrorCode, StreamFault
 from sansio_pingora.http2.frames import (
     ACK,
+    HEADERS,
     RST_STREAM,
     UINT32,
     WINDOW_UPDATE,
@@ -101,7 +102,9 @@ class Control(Channel):
         what = f"frame type {kind} on stream {stream_id}, which is {self._state(stream_id).name}"
         if verdict is Verdict.STREAM_CLOSED:
             raise StreamFault(stream_id, ErrorCode.STREAM_CLOSED, what)
-        code = ErrorCode.PROTOCOL_ERROR if verdict is Verdict.PROTOCOL_ERROR else ErrorCode.STREAM_CLOSED
+        code = ErrorCode.STREAM_CLOSED
+        if verdict is Verdict.PROTOCOL_ERROR or (kind == HEADERS and stream_id not in self._closed):
+            code = ErrorCode.PROTOCOL_ERROR  # never used, or passed over (RFC 9113 section 5.1.1)
         raise ConnectionFault(code, what)
 
     # ── control ──────────────────────────────────────────────────────────────────────

@@ -9,8 +9,7 @@ from __future__ import annotations
 from sansio_pingora.http2.hpack.integers import HpackFault, read_integer
 from sansio_pingora.http2.hpack.names import SHARED
 from sansio_pingora.http2.hpack.strings import read_string
-from sansio_pingora.http2.hpack.names import SHARED
-from sansio_pingora.http2.hpack.table import ENTRY_OVERHEAD, DecodingTable, FieldLine
+from sansio_pingora.http2.hpack.table import ENTRY_OVERHEAD, DecodingTable, Entry, FieldLine
 
 __all__ = ["Decoder", "FieldBlock"]
 
@@ -80,8 +79,7 @@ class Decoder:
 
     def _read(self, block: bytes, ceiling: int) -> FieldBlock:
         table = self._table
-        changes = table.changes
-        fields, sizes = table.fields, table.sizes
+        changes, entries = table.changes, table.entries
         items: list[FieldLine] = []
         total = 0
         at, end = self._read_updates(block), len(block)
@@ -90,16 +88,16 @@ class Decoder:
             try:
                 if 0x80 < byte < 0xFF:  # an index that fits in the byte, the common case
                     at += 1
-                    field, size = fields[byte & 0x7F], sizes[byte & 0x7F]
-                elif byte >= 0x80:
+                    field, size = entries[byte & 0x7F]
+                elif byte < 0x80:
+                    (field, size), at = self._read_literal(block, at)
+                else:
                     index, at = read_integer(block, at, 0x7F)
                     if not index:
                         raise HpackFault("an index of 0")
-                    field, size = fields[index], sizes[index]
-                else:
-                    field, size, at = self._read_literal(block, at)
+                    field, size = entries[index]
             except IndexError:
-                raise HpackFault(f"an index beyond the {len(fields) - 1} entries of the tables") from None
+                raise HpackFault(f"an index beyond the {len(entries) - 1} entries of the tables") from None
             total += size
             if total <= ceiling:
                 items.append(field)
@@ -112,23 +110,22 @@ class Decoder:
             self._remember(block, found)
         return found
 
-    def _read_literal(self, block: bytes, at: int) -> tuple[FieldLine, int, int]:
-        """The literal field that starts *at* (section 6.2), its size, and where it ends."""
+    def _read_literal(self, block: bytes, at: int) -> tuple[Entry, int]:
+        """The literal field that starts *at* (section 6.2), and where it ends."""
         byte = block[at]
         indexed = byte >= 0x40
         if not indexed and byte >= 0x20:
             raise HpackFault("a table size update that is not at the start of its block, or the third there")
         index, at = read_integer(block, at, 0x3F if indexed else 0x0F)
         if index:
-            name = self._table.fields[index][0]
+            name = self._table.entries[index][0][0]
         else:
             name, at = read_string(block, at, shared=True)
-        value, at = read_string(block, at, shared=name in SHARED)
-        field = name, value
-        size = len(name) + len(value) + ENTRY_OVERHEAD
+        value, at = read_string(block, at, shared=indexed and name in SHARED)
+        entry = (name, value), len(name) + len(value) + ENTRY_OVERHEAD
         if indexed:
-            self._table.insert(field, size)
-        return field, size, at
+            self._table.insert(entry)
+        return entry, at
 
     def _read_updates(self, block: bytes) -> int:
         """Obey the table size updates at the start of *block* (section 6.3), and say where they end."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from hpack.table import HeaderTable
 
-__all__ = ["ENTRY_OVERHEAD", "FIRST_DYNAMIC", "STATIC_TABLE", "DecodingTable", "FieldLine"]
+__all__ = ["ENTRY_OVERHEAD", "FIRST_DYNAMIC", "STATIC_TABLE", "DecodingTable", "Entry", "FieldLine"]
 
 FieldLine = tuple[bytes, bytes]
 """A name and a value."""
+
+Entry = tuple[FieldLine, int]
+"""A field and its size."""
 
 STATIC_TABLE: tuple[FieldLine, ...] = HeaderTable.STATIC_TABLE
 """By index, from 1."""
@@ -19,18 +22,22 @@ FIRST_DYNAMIC = len(STATIC_TABLE) + 1
 """The index of the newest dynamic entry."""
 
 
+_NOTHING = b"", b""
+_STATIC_ENTRIES: list[Entry] = [
+    (field, len(field[0]) + len(field[1]) + ENTRY_OVERHEAD) for field in (_NOTHING, *STATIC_TABLE)
+]
+
+
 class DecodingTable:
-    """Both tables as one list, in which indices are places: a look-up is all that a field of one byte costs.
+    """Both tables as one list, in which an index is a place: a look-up is all that a field of one byte costs.
 
     The newest entry moves all others, which is a move of a thousand bytes for a table of 4,096.
     """
 
-    __slots__ = ("capacity", "changes", "fields", "size", "sizes")
+    __slots__ = ("capacity", "changes", "entries", "size")
 
-    fields: list[FieldLine]
+    entries: list[Entry]
     """By index; what stands at 0 means nothing, and no block may name it."""
-    sizes: list[int]
-    """Of the fields, by index, each with its overhead."""
     size: int
     """Of the dynamic entries together."""
     capacity: int
@@ -39,18 +46,17 @@ class DecodingTable:
     """How often the dynamic table was changed."""
 
     def __init__(self, capacity: int) -> None:
-        self.fields = [(b"", b""), *STATIC_TABLE]
-        self.sizes = [len(name) + len(value) + ENTRY_OVERHEAD for name, value in self.fields]
+        self.entries = _STATIC_ENTRIES.copy()
         self.size = 0
         self.capacity = capacity
         self.changes = 0
 
-    def insert(self, field: FieldLine, size: int) -> None:
-        """Put *field* at the first dynamic index; one larger than the table only empties it (section 4.4)."""
+    def insert(self, entry: Entry) -> None:
+        """Put *entry* at the first dynamic index; one larger than the table only empties it (section 4.4)."""
+        size = entry[1]
         self._evict(self.capacity - size)
         if size <= self.capacity:
-            self.fields.insert(FIRST_DYNAMIC, field)
-            self.sizes.insert(FIRST_DYNAMIC, size)
+            self.entries.insert(FIRST_DYNAMIC, entry)
             self.size += size
         self.changes += 1
 
@@ -62,6 +68,5 @@ class DecodingTable:
 
     def _evict(self, left: int) -> None:
         """Drop the oldest entries until no more than *left* bytes are in use."""
-        while self.size > left and len(self.fields) > FIRST_DYNAMIC:
-            self.fields.pop()
-            self.size -= self.sizes.pop()
+        while self.size > left and len(self.entries) > FIRST_DYNAMIC:
+            self.size -= self.entries.pop()[1]
