@@ -6,11 +6,12 @@ from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormat
 
 from sansio_pingora._serve import runtime_names
 from sansio_pingora.listeners import ServerAddress
-from sansio_pingora.upstreams import HttpPeer
+from sansio_pingora.upstreams import ALPN, HttpPeer, PeerOptions
 
 __all__ = ["make_parser"]
 
-_LATER = {"https": "TLS", "h2": "HTTP/2 over TLS", "h2c": "HTTP/2"}
+_LATER = {"https": "TLS", "h2": "HTTP/2 over TLS"}
+_H2C = PeerOptions(alpn=ALPN.H2, max_h2_streams=100)
 
 
 def make_parser() -> ArgumentParser:
@@ -33,7 +34,7 @@ def make_parser() -> ArgumentParser:
         type=_peer,
         action="append",
         required=True,
-        metavar="[http://]HOST:PORT",
+        metavar="[http://|h2c://]HOST:PORT",
         help="an origin; given again, requests go round, and on to the next where one cannot be reached",
     )
 
@@ -54,9 +55,7 @@ def _add_serving(parser: ArgumentParser) -> None:
         help="where to listen: 127.0.0.1:8080, [::1]:8080 or unix:/run/x.sock; may be given again",
     )
     parser.add_argument("--runtime", type=_runtime, default="asyncio", metavar="R", help="asyncio, gevent or threads")
-    parser.add_argument(
-        "--h2c", action="store_true", help="clients may speak HTTP/2 without TLS, with prior knowledge"
-    )
+    parser.add_argument("--h2c", action="store_true", help="clients may speak HTTP/2 without TLS, with prior knowledge")
     parser.add_argument(
         "-o",
         type=_option,
@@ -80,14 +79,14 @@ def _peer(text: str) -> HttpPeer:
     if not separator:
         scheme, rest = "http", text
     if scheme in _LATER:
-        raise ArgumentTypeError(f"{text}: this version speaks http to origins, {_LATER[scheme]} is for a later one")
-    if scheme != "http":
-        raise ArgumentTypeError(f"{text}: write [http://]HOST:PORT")
+        raise ArgumentTypeError(f"{text}: this version speaks http and h2c, {_LATER[scheme]} is for a later one")
+    if scheme not in ("http", "h2c"):
+        raise ArgumentTypeError(f"{text}: write [http://]HOST:PORT or h2c://HOST:PORT")
     address = rest.rstrip("/")
     if separator and "/" not in address and (":" not in address or address.endswith("]")):
         address += ":80"
     try:
-        return HttpPeer(address)
+        return HttpPeer(address, options=_H2C if scheme == "h2c" else None)
     except ValueError as exc:
         raise ArgumentTypeError(str(exc)) from None
 

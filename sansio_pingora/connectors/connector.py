@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from sansio_pingora.deadlines import Deadlines
 from sansio_pingora.connectors.dial_plan import DialPlan
 from sansio_pingora.connectors.lease import Lease, UpstreamConnection, Waiter
 from sansio_pingora.connectors.pool import ConnectionPool
 from sansio_pingora.connectors.pool_commands import CloseConnection, Grant, PoolCommand, WaitTimedOut
+from sansio_pingora.connectors.sharing import Dialling, FreeStreams, Kept, Request
+from sansio_pingora.deadlines import Deadlines
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
-from sansio_pingora.machine import CancelDial, Command, Endpoint, Lane
+from sansio_pingora.machine import CancelDial, Command, Lane
 from sansio_pingora.transport import TransportInfo
+from sansio_pingora.wire import Failed
 
 if TYPE_CHECKING:
     from sansio_pingora.limits import Limits
@@ -22,35 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Connector"]
 
 
-class _Kept:
-    """One connection, and the receiver of its events while nobody has it leased."""
-
-    __slots__ = ("connection", "connector", "endpoint", "idle")
-
-    def __init__(self, connector: Connector, connection: UpstreamConnection) -> None:
-        self.connector = connector
-        self.connection = connection
-        self.endpoint = Endpoint(connector.lane, connection, self)
-        self.idle = False
-
-    def receive_event(self, stream_id: int, value: Any, now: float) -> None:
-        # A server has nothing to say between two answers: an end, an error, or bytes that would
-        # be read as the answer to the next request (response splitting). While it closes, all is old news.
-        if self.idle:
-            self.connector._lose(self, now)
-
-
-class _Request:
-    """Who asked, until answered. ``plan`` is None while it waits in the pool."""
-
-    __slots__ = ("key", "peer", "plan", "token", "waiter")
-
-    def __init__(self, peer: Peer, key: Hashable, waiter: Waiter, token: int) -> None:
-        self.peer = peer
-        self.key = key
-        self.waiter = waiter
-        self.token = token
-        self.plan: DialPlan | None = None
+_GIVEN_UP = Failed(Error(ErrorType.CONNECTION_CLOSED, "the exchange needs it no more").into_in())
 
 
 class Connector:
@@ -64,6 +38,8 @@ class Connector:
         "_commands",
         "_deadlines",
         "_dials",
+        "_free",
+        "_joinable",
         "_limits",
         "_new_connection",
         "_obeying",
@@ -92,7 +68,7 @@ class Connector:
         """When to call :meth:`handle_timeout`. May be early, never late."""
         self._limits = limits
         self._new_connection = new_connection
-        self._pool: ConnectionPool[_Kept, _Request] = ConnectionPool(
+        self._pool: ConnectionPool[Kept, Request] = ConnectionPool(
             size=limits.upstream_keepalive_pool_size,
             idle_timeout=limits.idle_timeout,
             max_per_peer=limits.max_per_peer,
@@ -101,8 +77,10 @@ class Connector:
             max_requests=max_requests,
         )
         # By identity: a waiter need not be hashable, and the request keeps it alive.
-        self._requests: dict[tuple[int, int], _Request] = {}
-        self._dials: dict[int, tuple[_Request, DialPlan, _Kept]] = {}
+        self._requests: dict[tuple[int, int], Request] = {}
+        self._dials: dict[int, Dialling] = {}
+        self._joinable: dict[Hashable, Dialling] = {}  # dials that more requests may wait for
+        self._free: dict[Hashable, dict[Kept, None]] = {}  # leased connections that have a stream left
         self._deadlines: Deadlines[DialPlan] = Deadlines()
         self._token = 0
         self._commands: list[Command] = []
@@ -117,24 +95,43 @@ class Connector:
         """
         key = peer.reuse_key
         pool = self._pool
+        if self._free and (lease := self._share(key, peer, now)) is not None:
+            return lease
         while (kept := pool.acquire(key, now)) is not None:
             kept.idle = False
-            if kept.connection.closing:
+            if kept.connection.closing or (kept.receivers is not None and not kept.connection.reusable):
                 pool.discard(kept)
+                _close(kept.connection, now)
                 continue
             if pool.has_commands:  # expired ones that stood before this one
                 self._settle(now)
-            return _lease(kept, peer, now, reused=True)
+            return self._lease(kept, peer, now, reused=True)
         if (id(waiter), token) in self._requests:
             raise LocalProtocolError(f"{waiter!r} is waiting under {token} already")
-        request = _Request(peer, key, waiter, token)
-        self._requests[id(waiter), token] = request
-        if pool.reserve(key):
-            self._dial(request, now)
-        else:
-            pool.wait(key, request, now)
+        self._seek(Request(peer, key, waiter, token), now)
         self._settle(now)
         return None
+
+    def _share(self, key: Hashable, peer: Peer, now: float) -> Lease | None:
+        """A stream of a connection that others use already."""
+        free = self._free.get(key)
+        while free:
+            kept = next(iter(free))
+            if kept.connection.reusable:
+                return self._lease(kept, peer, now, reused=True)
+            self._no_stream_left(kept)  # the peer goes, or allows fewer streams than it did
+        return None
+
+    def _seek(self, request: Request, now: float) -> None:
+        """A connection for *request* is to come: from a dial under way or of its own, or from who gives one back."""
+        key = request.key
+        self._requests[id(request.waiter), request.token] = request
+        if (dialling := self._joinable.get(key)) is not None:
+            self._join(request, dialling)
+        elif self._pool.reserve(key):
+            self._dial(request, now)
+        else:
+            self._pool.wait(key, request, now)
 
     def cancel(self, waiter: Waiter, token: int, now: float) -> None:
         """*waiter* wants no answer under *token* any more. Nothing happens when it has had it."""
@@ -143,8 +140,10 @@ class Connector:
             return
         if request.plan is None:
             self._pool.cancel(request)
-        else:
-            self._give_up(request.plan, now)
+        elif (dialling := self._dials.get(request.plan.token)) is not None:
+            dialling.requests.pop(request, None)
+            if not dialling.requests:
+                self._give_up(dialling, now)
         self._settle(now)
 
     def release(self, lease: Lease, now: float, *, reuse: bool) -> None:
@@ -157,9 +156,12 @@ class Connector:
         if lease.released:
             raise LocalProtocolError(f"{lease!r} is released already")
         lease.released = True
-        kept: _Kept = lease.kept
-        kept.endpoint.receiver = kept
+        kept: Kept = lease.kept
         connection = kept.connection
+        if kept.receivers is not None:
+            self._release_stream(kept, lease, now)
+            return
+        kept.endpoint.receiver = kept
         if reuse and connection.reusable and not connection.closing:
             kept.idle = True
             self._pool.release(kept, now, lease.peer.options.idle_timeout)
@@ -168,6 +170,45 @@ class Connector:
             _close(connection, now)
         if self._pool.has_commands or self._pool.deadline < self.deadline:
             self._settle(now)
+
+    def _release_stream(self, kept: Kept, lease: Lease, now: float) -> None:
+        """The exchange is done with one stream of a connection, whatever its state."""
+        receivers = kept.receivers
+        assert receivers is not None
+        del receivers[lease.stream_id]
+        connection = kept.connection
+        if not connection.closing:
+            # Where the exchange is complete both ways, the stream is closed already and this says nothing.
+            connection.send(lease.stream_id, Failed(_given_up()), now)
+        if receivers:
+            if connection.reusable:
+                self._has_stream(kept, now)
+        else:
+            self._no_stream_left(kept)
+            if connection.reusable and not connection.closing:
+                kept.idle = True
+                self._pool.release(kept, now, lease.peer.options.idle_timeout)
+            else:
+                self._pool.discard(kept)
+                _close(connection, now)
+        if self._pool.has_commands or self._pool.deadline < self.deadline:
+            self._settle(now)
+
+    def _has_stream(self, kept: Kept, now: float) -> None:
+        """*kept*, which is leased, has a stream left: for who waits longest, or comes next."""
+        while kept.connection.reusable and (request := self._pool.take_waiter(kept.key)) is not None:
+            if self._is_live(request):
+                del self._requests[id(request.waiter), request.token]
+                request.waiter.resume(request.token, self._lease(kept, request.peer, now, reused=True), now)
+        if kept.receivers and kept.connection.reusable:
+            self._free.setdefault(kept.key, {})[kept] = None
+
+    def _no_stream_left(self, kept: Kept) -> None:
+        free = self._free.get(kept.key)
+        if free is not None and kept in free:
+            del free[kept]
+            if not free:
+                del self._free[kept.key]
 
     def drain(self, now: float) -> None:
         """Close what is idle, and keep nothing from here on. Exchanges under way still get connections."""
@@ -185,29 +226,60 @@ class Connector:
 
     def resume(self, token: int, value: TransportInfo, now: float) -> None:
         """The dial of *token* has connected."""
-        dialled = self._dialled(token)
-        if dialled is None:
+        dialling = self._dialled(token)
+        if dialling is None:
             return
-        request, _, kept = dialled
+        kept = dialling.kept
         kept.endpoint.info = value
-        self._pool.establish(request.key, kept, now)
+        self._pool.establish(kept.key, kept, now)
         if kept.connection.closing:
             self._pool.discard(kept)
-            error = Error(ErrorType.CONNECTION_CLOSED, f"closed as soon as connected: {request.peer}").into_up()
-            request.waiter.fail(request.token, error, now)
+            for request in dialling.requests:
+                error = Error(ErrorType.CONNECTION_CLOSED, f"closed as soon as connected: {request.peer}").into_up()
+                self._answer(request, error, now)
+        elif kept.receivers is None:
+            request = next(iter(dialling.requests))
+            del self._requests[id(request.waiter), request.token]
+            request.waiter.resume(request.token, self._lease(kept, request.peer, now, reused=False), now)
         else:
-            request.waiter.resume(request.token, _lease(kept, request.peer, now, reused=False), now)
+            self._hand_out(kept, dialling, now)
         self._settle(now)
+
+    def _hand_out(self, kept: Kept, dialling: Dialling, now: float) -> None:
+        """A connection of many streams has come: one for each who waits for it, as far as they go."""
+        served = False
+        for request in dialling.requests:
+            if not self._is_live(request):
+                continue  # cancelled by one that was answered just before it
+            del self._requests[id(request.waiter), request.token]
+            if kept.connection.reusable:
+                lease = self._lease(kept, request.peer, now, reused=served)
+                served = True
+                request.waiter.resume(request.token, lease, now)
+            else:
+                self._seek(request, now)
+        if kept.receivers:
+            self._has_stream(kept, now)
+        elif not served:
+            self._pool.discard(kept)
+            _close(kept.connection, now)
 
     def fail(self, token: int, error: Error, now: float) -> None:
         """The dial of *token* has failed."""
-        dialled = self._dialled(token)
-        if dialled is None:
+        dialling = self._dialled(token)
+        if dialling is None:
             return
-        request, plan, _ = dialled
-        self._pool.abandon(request.key)
-        request.waiter.fail(request.token, plan.failed(error), now)
+        self._pool.abandon(dialling.kept.key)
+        failure = dialling.plan.failed(error)
+        for request in dialling.requests:
+            self._answer(request, failure, now)
         self._settle(now)
+
+    def _answer(self, request: Request, error: Error, now: float) -> None:
+        """Tell who asked that there is no connection, unless it was cancelled by one told just before it."""
+        if self._is_live(request):
+            del self._requests[id(request.waiter), request.token]
+            request.waiter.fail(request.token, error, now)
 
     def handle_timeout(self, now: float) -> None:
         """Give up dials and waits that took too long, close what expired. Early or repeated calls are harmless."""
@@ -215,10 +287,9 @@ class Connector:
         for plan in self._deadlines.due(now):
             # A waiter that was told of the plan before may have cancelled this one.
             if (dialling := self._dials.get(plan.token)) is not None:
-                request = dialling[0]
-                del self._requests[id(request.waiter), request.token]
-                self._give_up(plan, now)
-                request.waiter.fail(request.token, plan.timed_out(), now)
+                self._give_up(dialling, now)
+                for request in dialling.requests:
+                    self._answer(request, plan.timed_out(), now)
         self._settle(now)
 
     # ── for people ───────────────────────────────────────────────────────────────────
@@ -244,35 +315,47 @@ class Connector:
 
     # ── inside ───────────────────────────────────────────────────────────────────────
 
-    def _dial(self, request: _Request, now: float) -> None:
+    def _dial(self, request: Request, now: float) -> None:
         """Connect for *request*, which has room reserved."""
         self._token += 1
         plan = DialPlan(request.peer, self._limits, self._token, now)
-        kept = _Kept(self, self._new_connection(request.peer, now))
+        kept = Kept(self, request.key, self._new_connection(request.peer, now))
         request.plan = plan
-        self._dials[plan.token] = request, plan, kept
+        dialling = self._dials[plan.token] = Dialling(request, plan, kept)
+        if kept.receivers is not None and request.peer.options.max_h2_streams > 1:
+            self._joinable[request.key] = dialling
         self._deadlines.arm(plan)
         self._commands.append(plan.command(kept.endpoint))
 
-    def _dialled(self, token: int) -> tuple[_Request, DialPlan, _Kept] | None:
+    def _join(self, request: Request, dialling: Dialling) -> None:
+        """Wait for a dial that is under way already."""
+        request.plan = dialling.plan
+        dialling.requests[request] = None
+        if len(dialling.requests) >= request.peer.options.max_h2_streams:
+            del self._joinable[request.key]
+
+    def _dialled(self, token: int) -> Dialling | None:
         """The dial that was answered, now forgotten; None when the answer is late."""
-        dialled = self._dials.pop(token, None)
-        if dialled is not None:
-            request, plan, _ = dialled
-            self._deadlines.forget(plan)
-            del self._requests[id(request.waiter), request.token]
-        return dialled
+        dialling = self._dials.pop(token, None)
+        if dialling is not None:
+            self._forget_dial(dialling)
+        return dialling
 
-    def _give_up(self, plan: DialPlan, now: float) -> None:
+    def _forget_dial(self, dialling: Dialling) -> None:
+        self._deadlines.forget(dialling.plan)
+        if self._joinable.get(dialling.kept.key) is dialling:
+            del self._joinable[dialling.kept.key]
+
+    def _give_up(self, dialling: Dialling, now: float) -> None:
         """Stop a dial and pass its room on."""
-        request, _, kept = self._dials.pop(plan.token)
-        self._deadlines.forget(plan)
-        self._commands.append(CancelDial(plan.token))
+        del self._dials[dialling.plan.token]
+        self._forget_dial(dialling)
+        self._commands.append(CancelDial(dialling.plan.token))
         # A driver that has connected already, and whose answer crosses the command, finds it closing.
-        kept.connection.abort(now)
-        self._pool.abandon(request.key)
+        dialling.kept.connection.abort(now)
+        self._pool.abandon(dialling.kept.key)
 
-    def _lose(self, kept: _Kept, now: float) -> None:
+    def _lose(self, kept: Kept, now: float) -> None:
         """An idle connection spoke or died."""
         kept.idle = False
         self._pool.discard(kept)
@@ -296,7 +379,7 @@ class Connector:
         if self._commands or self.deadline < self.armed:
             self.lane.enlist(self)
 
-    def _obey(self, command: PoolCommand[_Kept, _Request], now: float) -> None:
+    def _obey(self, command: PoolCommand[Kept, Request], now: float) -> None:
         match command:
             case CloseConnection(kept):
                 kept.idle = False
@@ -310,7 +393,7 @@ class Connector:
             case _:
                 assert_never(command)
 
-    def _granted(self, request: _Request, key: Hashable, kept: _Kept | None, now: float) -> None:
+    def _granted(self, request: Request, key: Hashable, kept: Kept | None, now: float) -> None:
         live = self._is_live(request)
         if kept is None:
             if live:
@@ -320,15 +403,38 @@ class Connector:
         elif live:
             del self._requests[id(request.waiter), request.token]
             kept.idle = False
-            request.waiter.resume(request.token, _lease(kept, request.peer, now, reused=True), now)
+            self._resume_with(request, kept, now)
         else:
             self._pool.release(kept, now, request.peer.options.idle_timeout)
 
-    def _is_live(self, request: _Request) -> bool:
+    def _is_live(self, request: Request) -> bool:
         """Whether it was not cancelled by a waiter that was answered just before it."""
         return self._requests.get((id(request.waiter), request.token)) is request
 
-    def _waited(self, request: _Request) -> Error:
+    def _resume_with(self, request: Request, kept: Kept, now: float) -> None:
+        """An idle connection has come to *request*."""
+        if kept.receivers is not None and not kept.connection.reusable:  # the peer allows no stream at all now
+            self._pool.discard(kept)
+            _close(kept.connection, now)
+            self._seek(request, now)
+            return
+        request.waiter.resume(request.token, self._lease(kept, request.peer, now, reused=True), now)
+        if kept.receivers:
+            self._has_stream(kept, now)
+
+    def _lease(self, kept: Kept, peer: Peer, now: float, *, reused: bool) -> Lease:
+        connection = kept.connection
+        stream_id = connection.open_stream(now)
+        assert stream_id is not None  # it is new, or was reusable and nothing has happened on it since
+        if kept.receivers is not None:
+            kept.receivers[stream_id] = None
+            if not connection.reusable:
+                self._no_stream_left(kept)
+            elif len(kept.receivers) == 1 and reused:  # from idle
+                self._free.setdefault(kept.key, {})[kept] = None
+        return Lease(kept.endpoint, connection, stream_id, peer, reused, kept)
+
+    def _waited(self, request: Request) -> Error:
         limits = self._limits
         return Error(
             ErrorType.CONNECT_TIMEDOUT,
@@ -338,10 +444,8 @@ class Connector:
         )
 
 
-def _lease(kept: _Kept, peer: Peer, now: float, *, reused: bool) -> Lease:
-    stream_id = kept.connection.open_stream(now)
-    assert stream_id is not None  # it is new, or was reusable and nothing has happened on it since
-    return Lease(kept.endpoint, kept.connection, stream_id, peer, reused, kept)
+def _given_up() -> Error:
+    return Error(ErrorType.CONNECTION_CLOSED, "the exchange needs it no more").into_in()
 
 
 def _close(connection: UpstreamConnection, now: float) -> None:
@@ -350,5 +454,5 @@ def _close(connection: UpstreamConnection, now: float) -> None:
         return
     if connection.reusable:
         connection.drain(now)
-    if not connection.closing:
+    else:
         connection.abort(now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sansio_pingora.machine import Connection, Endpoint
+from sansio_pingora.machine import Connection, Endpoint, Receiver
 
 if TYPE_CHECKING:
     from sansio_pingora.errors import Error
@@ -18,7 +18,7 @@ class UpstreamConnection(Connection, Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Nothing is under way on it, and both sides may go on: ``open_stream`` would return a stream."""
+        """``open_stream`` would return a stream: of HTTP/1 nothing is under way, and both sides may go on."""
 
     peer_version: bytes
     """The HTTP version that the origin answered with last."""
@@ -40,7 +40,7 @@ class Waiter(Protocol):
 class Lease:
     """One stream of an upstream connection, until it is given back.
 
-    Set ``endpoint.receiver`` to get its events. Give it back with :meth:`Connector.release`
+    :meth:`listen` to get its events. Give it back with :meth:`Connector.release`
     exactly once, also after the connection has died.
     """
 
@@ -64,6 +64,14 @@ class Lease:
         self.released = False
         self.kept = kept
         """The connector's own."""
+
+    def listen(self, receiver: Receiver) -> None:
+        """*receiver* gets the events of this stream from here on."""
+        receivers = self.kept.receivers
+        if receivers is None:
+            self.endpoint.receiver = receiver
+        else:
+            receivers[self.stream_id] = receiver
 
     @property
     def established(self) -> float:

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from sansio_pingora.deadlines import Deadlines
 from sansio_pingora.connectors.pool_commands import CloseConnection, CloseReason, Grant, PoolCommand, WaitTimedOut
+from sansio_pingora.deadlines import Deadlines
 from sansio_pingora.errors import LocalProtocolError
 
 __all__ = ["ConnectionPool"]
@@ -47,7 +47,7 @@ class _Peer(Generic[H, W]):
 
 
 class ConnectionPool(Generic[H, W]):
-    """HTTP/1 connections by reuse key, each carrying one request at a time.
+    """Connections by reuse key: idle ones, and those in use, whatever number of streams they carry.
 
     To get one: :meth:`acquire`; else :meth:`reserve` room and make one (:meth:`establish`, or
     :meth:`abandon` when that failed); else :meth:`wait`. To give it back: :meth:`release`, or
@@ -175,6 +175,15 @@ class ConnectionPool(Generic[H, W]):
             return False
         del found[0].waiting[waiter]
         return True
+
+    def take_waiter(self, key: Hashable) -> W | None:
+        """Who waits longest under *key*, for whom room was found on a connection in use; it waits no more."""
+        peer = self._peers.get(key)
+        if peer is None or not peer.waiting:
+            return None
+        waiter = peer.waiting.popitem(last=False)[0]
+        del self._waiting[waiter]
+        return waiter
 
     # ── giving it back ───────────────────────────────────────────────────────────────
 

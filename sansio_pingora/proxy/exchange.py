@@ -16,7 +16,7 @@ from sansio_pingora.machine import ConnectionClosed, LogLine, Writable
 from sansio_pingora.proxy.filter_table import Filter, FilterTable
 from sansio_pingora.proxy.pumps import DONE, FLOW, RequestPump, ResponsePump
 from sansio_pingora.proxy.verdicts import error_status, may_retry
-from sansio_pingora.session import Await, Routines, ServerSession, as_error, forwarded_request
+from sansio_pingora.session import Await, Bridge, Routines, ServerSession, as_error, bridge, forwarded_request
 from sansio_pingora.upstreams import HttpPeer
 from sansio_pingora.wire import Failed, Header, HttpTask, RequestHeader, error_page
 
@@ -39,6 +39,7 @@ class ProxyExchange(Routines):
         "_pool_token",
         "_reached_origin",
         "_waiting_duplex",
+        "bridge",
         "ctx",
         "filters",
         "lease",
@@ -56,6 +57,8 @@ class ProxyExchange(Routines):
         self.session = session
         self.ctx: Any = None
         self.lease: Lease | None = None
+        self.bridge: Bridge | None = None
+        """Of a WebSocket whose handshake changes its version on the way."""
         self.phase = "new_ctx"
         """The phase that the spine is in, for people."""
         self.request_pump: RequestPump | None = None
@@ -220,7 +223,7 @@ class ProxyExchange(Routines):
                 error,
                 method=session.req_header.method if session.req_header is not None else b"",
                 attempts_left=limits.max_retries - self._attempts,
-                reached_origin=self._reached_origin,
+                reached_origin=self._reached_origin and not error.unprocessed,
                 response_begun=session.response_written is not None,
                 replay_complete=self.request_pump is None or self.request_pump.replay.complete,
             ):
@@ -258,7 +261,7 @@ class ProxyExchange(Routines):
         finally:
             self._pool_token = 0
         self.lease = lease
-        lease.endpoint.receiver = self
+        lease.listen(self)
         if lease.reused:  # by whoever made it; this peer may want other time-outs
             lease.connection.set_timeouts(peer.options.read_timeout, peer.options.write_timeout)
         try:
@@ -274,7 +277,11 @@ class ProxyExchange(Routines):
         if error is None or session.closed is not None:
             return error
         judged = filters.app.error_while_proxy(peer, session, error, ctx, lease.reused)
-        return (error if judged is None else _checked("error_while_proxy", judged)).decide_reuse(lease.reused)
+        if judged is not None:
+            error = _checked("error_while_proxy", judged)
+        if error.etype is ErrorType.H2_DOWNGRADE and peer.options.alpn.min_http_version == 2:
+            error = error.with_retry(False)  # the origin wants a version that the peer is not to be spoken to in
+        return error.decide_reuse(lease.reused)
 
     def _duplex_over(self, lease: Lease, peer: HttpPeer) -> _Story:
         filters, session, ctx = self.filters, self.session, self.ctx
@@ -313,7 +320,11 @@ class ProxyExchange(Routines):
     def _upstream_head(self, lease: Lease, peer: HttpPeer) -> RequestHeader:
         downstream = self.session.req_header
         assert downstream is not None  # an exchange begins with a head
-        request = forwarded_request(downstream)
+        version = lease.connection.version
+        self.bridge = None
+        if version != downstream.version and (downstream.protocol or b"upgrade" in downstream.fields.index):
+            self.bridge = bridge(downstream, version, b"%d %r" % (self.session.stream_id, self.now))
+        request = forwarded_request(downstream, version) if self.bridge is None else self.bridge.request
         fields = request.fields
         if b"host" not in fields.index:
             fields.insert(b"Host", str(peer.address) if peer.address.path is None else "localhost")

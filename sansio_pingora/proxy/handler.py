@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from sansio_pingora.apps import HttpAcceptor, HttpOptions
-from sansio_pingora.connectors import Connector
+from sansio_pingora.connectors import Connector, UpstreamConnection
 from sansio_pingora.errors import Error
 from sansio_pingora.http1 import Http1Client, NativeCodec
 from sansio_pingora.limits import Limits
@@ -14,7 +14,7 @@ from sansio_pingora.proxy.budget import RetryBudget
 from sansio_pingora.proxy.exchange import ProxyExchange
 from sansio_pingora.proxy.filter_table import FilterTable
 from sansio_pingora.proxy.proxy_http import ProxyHttp
-from sansio_pingora.session import Exchange, Routine, Routines, ServerSession, client_codec
+from sansio_pingora.session import Exchange, Routine, Routines, ServerSession, client_codec, client_http2
 from sansio_pingora.upstreams import Peer
 
 __all__ = ["HttpProxy", "ProxyHandler"]
@@ -81,8 +81,20 @@ class ProxyHandler:
         """Keep no upstream connections from here on."""
         self.connector.drain(now)
 
-    def _new_connection(self, peer: Peer, now: float) -> Http1Client:
+    def _new_connection(self, peer: Peer, now: float) -> UpstreamConnection:
         options = peer.options
+        if options.alpn.min_http_version == 2:
+            return client_http2(
+                self._options.engine,
+                now,
+                self.limits,
+                max_streams=options.max_h2_streams,
+                read_timeout=options.read_timeout,
+                write_timeout=options.write_timeout,
+                stream_window=options.h2_stream_window_size,
+                connection_window=options.h2_connection_window_size,
+                ping_interval=options.h2_ping_interval,
+            )
         lenient = options.allow_h1_response_invalid_content_length
         codec = client_codec(self._options.engine, self.limits)
         return Http1Client(

@@ -256,6 +256,8 @@ class ResponsePump(_Pump):
         if kind is Header:
             head: ResponseHeader = task.head  # type: ignore[union-attr,assignment]  # a response's
             forwarded_response(head)
+            if exchange.bridge is not None and (head.status >= 200 or head.status == 101):
+                exchange.bridge.response(head)
             filters = exchange.filters
             if not filters.response_head_filters:
                 self._send(task, 0)

@@ -1,5 +1,6 @@
 """Sessions: one exchange in our hands, and a server connection as a whole."""
 
+from sansio_pingora.session.bridging import Bridge, bridge, websocket_accept
 from sansio_pingora.session.callbacks import Form, blocking, check_form, form_of
 from sansio_pingora.session.client_session import ClientSession
 from sansio_pingora.session.dispatch import Dispatcher, Exchange, HttpHandler
@@ -7,13 +8,21 @@ from sansio_pingora.session.effects import Call, Drain, Effect, ReadBody, Sleep
 from sansio_pingora.session.forwarding import HOP_BY_HOP, forwarded_request, forwarded_response
 from sansio_pingora.session.raw import RawConnection
 from sansio_pingora.session.routines import AsyncCall, Await, Routine, Routines, as_error
-from sansio_pingora.session.server_connection import Engine, ServerConnection, ServerMaker, client_codec, server_codec
+from sansio_pingora.session.server_connection import (
+    Engine,
+    ServerConnection,
+    ServerMaker,
+    client_codec,
+    client_http2,
+    server_codec,
+)
 from sansio_pingora.session.server_session import ServerSession
 
 __all__ = [
     "HOP_BY_HOP",
     "AsyncCall",
     "Await",
+    "Bridge",
     "Call",
     "ClientSession",
     "Dispatcher",
@@ -33,10 +42,13 @@ __all__ = [
     "Sleep",
     "as_error",
     "blocking",
+    "bridge",
     "check_form",
     "client_codec",
+    "client_http2",
     "form_of",
     "forwarded_request",
     "forwarded_response",
     "server_codec",
+    "websocket_accept",
 ]

@@ -1,4 +1,21 @@
-"""What a message keeps when it is passed on: hop-by-hop fields end here (RFC 9110 section 7.6.1)."""
+"""What a message keeps when it is passed on, from one version of HTTP to the same or another.
+
+============================  =============================================================================
+towards HTTP/1                towards HTTP/2
+============================  =============================================================================
+``:method`` ``:path``         the same parts of the head: they are read and written by the connections
+``Host`` is ``:authority``    ``:authority`` is ``Host``; both in one place, ``head.fields``
+hop-by-hop fields end here    the same (RFC 9110 section 7.6.1, RFC 9113 section 8.2.2)
+framing by the connection     none: DATA and END_STREAM; a Content-Length is kept and must be right
+``Connection: TE, TE:         ``te: trailers``
+trailers``
+``Cookie`` as one field       as it came; crumbs are joined where they come in (RFC 9113 section 8.2.3)
+reason: the customary one     none
+``Upgrade`` of a WebSocket    extended CONNECT (RFC 8441), and back: :mod:`sansio_pingora.session.bridging`
+any other ``Upgrade``         does not pass (RFC 9113 section 8.6)
+``Expect``                    ``expect``
+============================  =============================================================================
+"""
 
 from __future__ import annotations
 
@@ -23,9 +40,10 @@ _PROTECTED = frozenset(
 )
 
 
-def forwarded_request(head: RequestHeader) -> RequestHeader:
-    """A copy of *head* as it goes to the origin: framing is the connection's to add."""
+def forwarded_request(head: RequestHeader, version: bytes = b"1.1") -> RequestHeader:
+    """A copy of *head* as it goes to an origin that speaks *version*: framing is the connection's to add."""
     out = head.clone()
+    out.scheme = b"http"
     fields = out.fields
     if not fields.has_any(HOP_BY_HOP):
         return out
@@ -34,9 +52,12 @@ def forwarded_request(head: RequestHeader) -> RequestHeader:
         return out
     options = fields.tokens(b"connection")
     upgrade = fields.get(b"upgrade") if head.version == b"1.1" and b"upgrade" in options else None
-    wants_trailers = b"te" in options and b"trailers" in fields.tokens(b"te")
+    wants_trailers = (b"te" in options or head.version == b"2") and b"trailers" in fields.tokens(b"te")
     _strip(fields, options)
-    if upgrade is not None and not _is_http(upgrade):
+    if version == b"2":
+        if wants_trailers:
+            fields.insert(b"te", b"trailers")
+    elif upgrade is not None and not _is_http(upgrade):
         fields.insert(b"Connection", b"upgrade")
         fields.insert(b"Upgrade", upgrade)
     elif wants_trailers:

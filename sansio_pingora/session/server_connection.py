@@ -19,17 +19,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from sansio_pingora.errors import Error
 from sansio_pingora.http1 import Codec, Http1Server
-from sansio_pingora.http2 import Http2Server
+from sansio_pingora.http2 import Http2Client, Http2Server
 from sansio_pingora.layers import PrefaceSniff
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Closing, Connection, Endpoint, Event
 from sansio_pingora.wire import HttpTask
 
-__all__ = ["Engine", "ServerConnection", "ServerMaker", "client_codec", "server_codec"]
+__all__ = ["Engine", "ServerConnection", "ServerMaker", "client_codec", "client_http2", "server_codec"]
 
 Engine = Literal["native", "hyper"]
 
@@ -56,6 +56,20 @@ def _reference_codec(engine: Engine, limits: Limits, *, server: bool) -> Codec:
     from sansio_pingora.http1.hyper import HyperCodec  # h11 is loaded by who asks for it
 
     return HyperCodec(limits, server=server)
+
+
+def client_http2(engine: Engine, now: float, limits: Limits, **options: Any) -> Http2Client:
+    """The client's side of a connection that speaks HTTP/2; *options* are those of :class:`Http2Client`.
+
+    :raises ValueError: there is no such engine.
+    """
+    if engine == "native":
+        return Http2Client(now, limits, **options)
+    if engine != "hyper":
+        raise ValueError(f"engine {engine!r}: choose 'native' or 'hyper'")
+    from sansio_pingora.http2.hyper import HyperHttp2Client  # h2 is loaded by who asks for it
+
+    return HyperHttp2Client(now, limits, **options)
 
 
 class ServerMaker:

@@ -5,6 +5,7 @@ Nothing here blocks: what is written is queued, and what is read is what has arr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.errors import LocalProtocolError
@@ -110,8 +111,35 @@ class ServerSession:
     @property
     def is_upgrade_req(self) -> bool:
         """The client offers to switch protocols (RFC 9110 section 7.8)."""
+        return self.upgrade_protocol is not None
+
+    @property
+    def upgrade_protocol(self) -> bytes | None:
+        """The protocols that the client offers to switch to, in lower case: ``b"websocket"``, mostly.
+
+        It asks with Upgrade in HTTP/1.1, and with an extended CONNECT in HTTP/2 (RFC 8441).
+        """
         head = self.req_header
-        return head is not None and head.version == b"1.1" and b"upgrade" in head.fields.index
+        if head is None:
+            return None
+        if head.protocol is not None:
+            return head.protocol.lower()
+        if head.version == b"1.1" and b"upgrade" in head.fields.tokens(b"connection"):
+            return b", ".join(head.fields.tokens(b"upgrade")) or None
+        return None
+
+    def accept_upgrade(self, protocol: Text, fields: Iterable[tuple[Text, Text]] = ()) -> int:
+        """Switch to *protocol*: 101 in HTTP/1, 200 to an extended CONNECT; what is written then is opaque.
+
+        :raises LocalProtocolError: the client offered no upgrade.
+        """
+        if self.req_header is None or self.upgrade_protocol is None:
+            raise LocalProtocolError("the client offered no upgrade")
+        if self.req_header.protocol is not None:
+            return self.write_response_header(ResponseHeader(200, fields))
+        return self.write_response_header(
+            ResponseHeader(101, [("Connection", "upgrade"), ("Upgrade", protocol), *fields])
+        )
 
     def was_upgraded(self) -> bool:
         """The exchange became a tunnel of opaque bytes."""

@@ -45,7 +45,7 @@ class PeerOptions:
     alternative_cn: str | None = None
     """Another name that the certificate may bear."""
     alpn: ALPN = ALPN.H1
-    """The HTTP versions to offer; they decide which one is spoken."""
+    """The HTTP versions that may be spoken. Without TLS, which offers them, HTTP/2 is spoken where it alone may be."""
     ca: Any = None
     """The authorities to trust instead of the default ones."""
     tcp_keepalive: TcpKeepalive | None = None
@@ -108,6 +108,14 @@ class PeerOptions:
                 raise ValueError(f"peer option {name} takes seconds of 0 or more, or None, not {value!r}")
         if self.tcp_recv_buf is not None and not (_is_whole(self.tcp_recv_buf) and self.tcp_recv_buf > 0):
             raise ValueError(f"peer option tcp_recv_buf takes bytes of 1 or more, or None, not {self.tcp_recv_buf!r}")
+        if not (_is_whole(self.max_h2_streams) and 1 <= self.max_h2_streams <= _MAX_WINDOW):
+            raise ValueError(f"peer option max_h2_streams takes a number of 1 or more, not {self.max_h2_streams!r}")
+        for name in ("h2_stream_window_size", "h2_connection_window_size"):
+            value = getattr(self, name)
+            if value is not None and not (_is_whole(value) and 1 <= value <= _MAX_WINDOW):
+                raise ValueError(f"peer option {name} takes bytes from 1 to 2^31-1, or None, not {value!r}")
+        if self.h2_ping_interval == 0:
+            raise ValueError("peer option h2_ping_interval takes seconds above 0, or None for no PING")
         if self.dscp is not None and not (_is_whole(self.dscp) and 0 <= self.dscp <= 255):
             raise ValueError(f"peer option dscp takes the TOS byte, 0 to 255, or None, not {self.dscp!r}")
         if isinstance(self.bind_to, str):
@@ -120,7 +128,7 @@ class PeerOptions:
     def set_http_version(self, maximum: int, minimum: int) -> Self:
         """The same options with the HTTP versions from *minimum* to *maximum*; these stay as they are.
 
-        :raises ValueError: no such range, or this version does not speak it yet.
+        :raises ValueError: there is no such range.
         """
         return replace(self, alpn=ALPN.new(maximum, minimum))
 
@@ -146,7 +154,15 @@ def _is_whole(value: object) -> bool:
 
 _DEFAULTS = {spec.name: spec.default for spec in fields(PeerOptions)}
 
-_TIMES = ("connection_timeout", "total_connection_timeout", "read_timeout", "write_timeout", "idle_timeout")
+_MAX_WINDOW = 2**31 - 1
+_TIMES = (
+    "connection_timeout",
+    "total_connection_timeout",
+    "read_timeout",
+    "write_timeout",
+    "idle_timeout",
+    "h2_ping_interval",
+)
 
 _NOT_IN_FORCE = {
     "use_system_certs": "TLS",
@@ -158,11 +174,6 @@ _NOT_IN_FORCE = {
     "curves": "TLS",
     "second_keyshare": "TLS",
     "upstream_tls_handshake_complete_hook": "TLS",
-    "alpn": "HTTP/2",
-    "h2_ping_interval": "HTTP/2",
-    "max_h2_streams": "HTTP/2",
-    "h2_stream_window_size": "HTTP/2",
-    "h2_connection_window_size": "HTTP/2",
     "extra_proxy_headers": "CONNECT through a proxy",
     "proxy_digest_user_data_hook": "CONNECT through a proxy",
     "tracer": "connection tracing",
@@ -183,6 +194,9 @@ _IDENTITY = (
     "psk",
     "s2n_security_policy",
     "max_h2_streams",
+    "h2_ping_interval",
+    "h2_stream_window_size",
+    "h2_connection_window_size",
     "allow_h1_response_invalid_content_length",
     "extra_proxy_headers",
     "curves",

@@ -15,6 +15,8 @@ from sansio_pingora.wire import Body
 class FakeConnection:
     """One exchange at a time; whatever arrives in between ends it."""
 
+    version = b"1.1"
+
     def __init__(self, peer):
         self.peer = peer
         self.endpoint = None
