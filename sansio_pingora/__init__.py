@@ -33,6 +33,7 @@ __all__ = [
     "ServeHttp",
     "ServerApp",
     "Sleep",
+    "WebSocketApp",
     "__version__",
     "blocking",
     "serve",
@@ -56,6 +57,7 @@ _HOMES = {
     "ServeHttp": "apps",
     "ServerApp": "apps",
     "Sleep": "session",
+    "WebSocketApp": "apps",
     "blocking": "session",
     "serve": "_serve",
 }

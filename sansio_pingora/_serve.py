@@ -10,7 +10,16 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from sansio_pingora.apps import HttpOptions, HttpServerApp, HttpService, RawService, Request, ServeHttp, ServerApp
+from sansio_pingora.apps import (
+    HttpOptions,
+    HttpServerApp,
+    HttpService,
+    RawService,
+    Request,
+    ServeHttp,
+    ServerApp,
+    WebSocketApp,
+)
 from sansio_pingora.limits import Limits
 from sansio_pingora.listeners import ServerAddress
 from sansio_pingora.machine import Application
@@ -18,7 +27,7 @@ from sansio_pingora.proxy import HttpProxy, ProxyHttp
 
 __all__ = ["App", "ServeControl", "make_application", "new_control", "runtime_names", "runtimes", "serve"]
 
-App = ProxyHttp | HttpServerApp | ServerApp | ServeHttp | Callable[[Request], Any]
+App = ProxyHttp | HttpServerApp | WebSocketApp | ServerApp | ServeHttp | Callable[[Request], Any]
 Listen = str | ServerAddress | Iterable[str | ServerAddress]
 
 _GROUP = "sansio_pingora.runtimes"
@@ -43,6 +52,7 @@ _OF_PROXIES = frozenset(
     }
 )
 _OF_HANDLERS = frozenset({"max_buffered_body"})
+_OF_WEBSOCKETS = frozenset({"ws_close_timeout", "ws_max_fragments", "ws_max_message", "ws_ping_interval"})
 _OF_STREAMS = frozenset(
     {
         "accept_rate",
@@ -88,11 +98,11 @@ def serve(
 ) -> None:
     """Serve *app* until a signal or *control* stops it, then return.
 
-    *app* is a :class:`ProxyHttp`, an :class:`HttpServerApp`, a :class:`ServerApp`, a :class:`ServeHttp`, or a
-    handler ``Request -> Response``. *listen*: one address or several, like ``127.0.0.1:8080``, ``[::1]:8080``
-    or ``unix:/run/x.sock``. *signals*: in the main thread, SIGINT and SIGTERM end it gracefully within
+    *app* is a :class:`ProxyHttp`, an :class:`HttpServerApp`, a :class:`WebSocketApp`, a :class:`ServerApp`, a
+    :class:`ServeHttp`, or a handler ``Request -> Response``. *listen*: one address or several, like
+    ``127.0.0.1:8080``, ``[::1]:8080`` or ``unix:/run/x.sock``. *signals*: in the main thread, SIGINT and SIGTERM end it gracefully within
     *grace_period* seconds, a second one at once. *options* are the fields of
-    :class:`~sansio_pingora.limits.Limits`, ``engine``, ``allow_connect_method_proxying``,
+    :class:`~sansio_pingora.limits.Limits`, ``engine``, ``h2c``, ``allow_connect_method_proxying``,
     ``abort_on_close``; ``threads`` (lanes of the threads runtime) and ``uvloop`` (of asyncio: True, False, or
     None for where it is installed).
 
@@ -130,19 +140,25 @@ def make_application(app: App, options: dict[str, Any]) -> Application:
     http_options = HttpOptions(**{name: _http_option(name, value) for name, value in http.items()})
     if isinstance(app, ProxyHttp):
         _refuse(rest.keys() & _OF_HANDLERS, "handlers, and this application is a ProxyHttp")
+        _refuse(rest.keys() & _OF_WEBSOCKETS, "WebSocket applications, and this application is a ProxyHttp")
         return HttpProxy(app, Limits.from_options(rest), http_options)
     _refuse(rest.keys() & _OF_PROXIES, "proxies, and this application is none")
-    if isinstance(app, HttpServerApp):
-        _refuse(rest.keys() & _OF_HANDLERS, "handlers, and this application is an HttpServerApp")
+    if isinstance(app, HttpServerApp | WebSocketApp):
+        _refuse(rest.keys() & _OF_HANDLERS, f"handlers, and this application is {_kind(app)}")
         return HttpService(app, Limits.from_options(rest), http_options)
+    _refuse(rest.keys() & _OF_WEBSOCKETS, "WebSocket applications, and this application is a handler")
     if not isinstance(app, ServeHttp):
         if not callable(app):
             raise TypeError(
-                f"{app!r} cannot be served: a ProxyHttp, an HttpServerApp, a ServerApp, or a callable that takes a "
-                "Request and returns a Response"
+                f"{app!r} cannot be served: a ProxyHttp, an HttpServerApp, a WebSocketApp, a ServerApp, or a callable "
+                "that takes a Request and returns a Response"
             )
         app = ServeHttp(app)
     return HttpService(app, Limits.from_options(rest), http_options)
+
+
+def _kind(app: App) -> str:
+    return "a WebSocketApp" if isinstance(app, WebSocketApp) else "an HttpServerApp"
 
 
 def runtimes() -> list[str]:

@@ -108,6 +108,8 @@ Event = tuple[int, "HttpTask | Writable | ConnectionClosed"]
 class Connection(Protocol):
     """The protocol state of one transport. All times are monotonic seconds."""
 
+    limits: Limits
+    """Those of the service."""
     version: bytes
     """What is spoken: ``b"1.1"``, ``b"2"``, or a name of one's own."""
     endpoint: Endpoint | None

@@ -7,6 +7,7 @@ from sansio_pingora.apps.origin import OriginApp
 from sansio_pingora.apps.serve_http import ServeHttp
 from sansio_pingora.apps.server_app import EchoApp, RawService, ServerApp
 from sansio_pingora.apps.streams import RawStream
+from sansio_pingora.apps.websocket_app import WebSocket, WebSocketApp, serve_websocket
 
 __all__ = [
     "EchoApp",
@@ -23,4 +24,7 @@ __all__ = [
     "Response",
     "ServeHttp",
     "ServerApp",
+    "WebSocket",
+    "WebSocketApp",
+    "serve_websocket",
 ]

@@ -9,7 +9,9 @@ from typing import Any
 from zlib import crc32
 
 from sansio_pingora.apps.http_server_app import HttpServerApp
+from sansio_pingora.apps.websocket_app import WebSocket, WebSocketApp, serve_websocket
 from sansio_pingora.session import Drain, ReadBody, ServerSession, Sleep
+from sansio_pingora.websocket import MessagePart
 from sansio_pingora.wire import Body, Fields, Header, ResponseHeader, Text, reason_phrase
 
 __all__ = ["OriginApp"]
@@ -47,6 +49,7 @@ class OriginApp(HttpServerApp):
     * ``/delay/SECONDS``: an answer after that time
     * ``/drip?n=5&interval=0.1``: n chunks, an interval in seconds before each but the first
     * ``/trailers``: a body with its CRC-32 in a trailer
+    * ``/ws``: a WebSocket that sends back what it gets, frame by frame
     * ``/early-hints``: a 103 (Early Hints) before the answer
     """
 
@@ -212,8 +215,31 @@ def _early_hints(session: ServerSession, _: str) -> None:
     _text(session, 200, "the hint came before\n")
 
 
-def _websocket(session: ServerSession, _: str) -> None:
-    _text(session, 501, "WebSocket is for a later version of this origin\n")
+class _Echo(WebSocketApp):
+    """Sends back what it gets, frame by frame: a client may send a whole frame before it reads."""
+
+    def on_open(self, ws: WebSocket) -> None:
+        ws.data = []
+
+    def on_part(self, ws: WebSocket, part: MessagePart) -> _Answering:
+        pieces: list[Any] = ws.data
+        pieces.append(part.data)
+        if not part.ends:
+            return None
+        data = pieces[0] if len(pieces) == 1 else type(part.data)().join(pieces)
+        ws.data = []
+        return _drained() if ws.send(data, last=part.last) <= 0 else None
+
+
+def _drained() -> Generator[Any, Any, None]:
+    yield Drain()
+
+
+_ECHO = _Echo()
+
+
+def _websocket(session: ServerSession, _: str) -> _Answering:
+    return serve_websocket(session, _ECHO)
 
 
 _READING = (b"GET", b"HEAD")
@@ -230,5 +256,5 @@ _ROUTES: dict[str, tuple[tuple[bytes, ...], _Route, bool]] = {
     "drip": (_READING, _drip, False),
     "trailers": (_READING, _trailers, False),
     "early-hints": (_READING, _early_hints, False),
-    "ws": (_READING, _websocket, False),
+    "ws": ((b"GET", b"CONNECT"), _websocket, False),
 }

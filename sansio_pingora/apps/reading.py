@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Any, Protocol
 
@@ -29,7 +30,7 @@ class Side(Protocol):
 class BodyRoutines(Routines):
     """Runs one callback over one body. Bytes wait here until it reads them, and their read credit with them."""
 
-    __slots__ = ("_ended", "_inbox", "_reader", "_routine", "_side", "_writer")
+    __slots__ = ("_ended", "_inbox", "_read_deadline", "_reader", "_routine", "_side", "_writer")
 
     def __init__(self, lane: Lane, side: Side, now: float, *, ended: bool = False) -> None:
         super().__init__(lane, now)
@@ -37,6 +38,7 @@ class BodyRoutines(Routines):
         self._inbox: deque[bytes | None] = deque()  # None stands for an end
         self._ended = ended
         self._reader = 0
+        self._read_deadline = math.inf
         self._writer = 0
         self._routine: Routine | None = None
 
@@ -58,6 +60,11 @@ class BodyRoutines(Routines):
         """See :meth:`Coordinator.handle_timeout`."""
         self._side.now = now
         super().handle_timeout(now)
+        if self._reader and self._read_deadline <= now:
+            token, self._reader = self._reader, 0
+            self.resume(token, b"", now)
+        if self._reader and self._read_deadline < self.deadline:
+            self.deadline = self._read_deadline
 
     # ── for subclasses ───────────────────────────────────────────────────────────────
 
@@ -104,6 +111,10 @@ class BodyRoutines(Routines):
                 raise LocalProtocolError("the response is complete: read the request before, the rest is thrown away")
             side.invite_body()
             self._reader = self.new_token()
+            self._read_deadline = effect.deadline
+            if effect.deadline < self.deadline:
+                self.deadline = effect.deadline
+                self.lane.enlist(self)
             return self._reader, None
         if kind is Drain:
             if side.closed is not None:

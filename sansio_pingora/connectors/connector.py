@@ -41,8 +41,10 @@ class Connector:
         "_free",
         "_joinable",
         "_limits",
+        "_max_requests",
         "_new_connection",
         "_obeying",
+        "_offers",
         "_pool",
         "_requests",
         "_token",
@@ -67,6 +69,7 @@ class Connector:
         self.deadline = math.inf
         """When to call :meth:`handle_timeout`. May be early, never late."""
         self._limits = limits
+        self._max_requests = math.inf if max_requests is None else max_requests
         self._new_connection = new_connection
         self._pool: ConnectionPool[Kept, Request] = ConnectionPool(
             size=limits.upstream_keepalive_pool_size,
@@ -80,7 +83,8 @@ class Connector:
         self._requests: dict[tuple[int, int], Request] = {}
         self._dials: dict[int, Dialling] = {}
         self._joinable: dict[Hashable, Dialling] = {}  # dials that more requests may wait for
-        self._free: dict[Hashable, dict[Kept, None]] = {}  # leased connections that have a stream left
+        self._free = FreeStreams()
+        self._offers: dict[Hashable, None] = {}  # keys under which a stream became free and somebody waits
         self._deadlines: Deadlines[DialPlan] = Deadlines()
         self._token = 0
         self._commands: list[Command] = []
@@ -94,44 +98,18 @@ class Connector:
         :raises LocalProtocolError: *waiter* is waiting under *token* already.
         """
         key = peer.reuse_key
-        pool = self._pool
-        if self._free and (lease := self._share(key, peer, now)) is not None:
-            return lease
-        while (kept := pool.acquire(key, now)) is not None:
-            kept.idle = False
-            if kept.connection.closing or (kept.receivers is not None and not kept.connection.reusable):
-                pool.discard(kept)
-                _close(kept.connection, now)
-                continue
-            if pool.has_commands:  # expired ones that stood before this one
+        kept = self._find(key, now)
+        if kept is not None:
+            if self._pool.has_commands:  # expired ones that stood before this one
                 self._settle(now)
             return self._lease(kept, peer, now, reused=True)
         if (id(waiter), token) in self._requests:
             raise LocalProtocolError(f"{waiter!r} is waiting under {token} already")
-        self._seek(Request(peer, key, waiter, token), now)
+        request = Request(peer, key, waiter, token)
+        self._requests[id(waiter), token] = request
+        self._seek(request, now)
         self._settle(now)
         return None
-
-    def _share(self, key: Hashable, peer: Peer, now: float) -> Lease | None:
-        """A stream of a connection that others use already."""
-        free = self._free.get(key)
-        while free:
-            kept = next(iter(free))
-            if kept.connection.reusable:
-                return self._lease(kept, peer, now, reused=True)
-            self._no_stream_left(kept)  # the peer goes, or allows fewer streams than it did
-        return None
-
-    def _seek(self, request: Request, now: float) -> None:
-        """A connection for *request* is to come: from a dial under way or of its own, or from who gives one back."""
-        key = request.key
-        self._requests[id(request.waiter), request.token] = request
-        if (dialling := self._joinable.get(key)) is not None:
-            self._join(request, dialling)
-        elif self._pool.reserve(key):
-            self._dial(request, now)
-        else:
-            self._pool.wait(key, request, now)
 
     def cancel(self, waiter: Waiter, token: int, now: float) -> None:
         """*waiter* wants no answer under *token* any more. Nothing happens when it has had it."""
@@ -149,7 +127,8 @@ class Connector:
     def release(self, lease: Lease, now: float, *, reuse: bool) -> None:
         """The exchange is done with *lease*. ``reuse``: as far as it knows, another one may go on.
 
-        A connection that is not reusable is closed, and cut where something is still under way on it.
+        A connection that is not reusable is closed, and cut where something is still under way on it;
+        of one with many streams, the stream alone is reset.
 
         :raises LocalProtocolError: it was released before.
         """
@@ -158,57 +137,30 @@ class Connector:
         lease.released = True
         kept: Kept = lease.kept
         connection = kept.connection
-        if kept.receivers is not None:
-            self._release_stream(kept, lease, now)
-            return
-        kept.endpoint.receiver = kept
+        receivers = kept.receivers
+        if receivers is None:
+            kept.endpoint.receiver = kept
+        else:
+            del receivers[lease.stream_id]
+            if not connection.closing:
+                # Where the exchange is complete both ways, the stream is closed already and this says nothing.
+                connection.send(lease.stream_id, _GIVEN_UP, now)
+            if receivers:
+                if connection.reusable and not kept.free:
+                    self._offer(kept)
+                    if self._offers:
+                        self._settle(now)
+                return
+            if kept.free:
+                self._free.remove(kept)
+            reuse = True  # whatever became of this exchange, the connection goes on
         if reuse and connection.reusable and not connection.closing:
             kept.idle = True
             self._pool.release(kept, now, lease.peer.options.idle_timeout)
         else:
-            self._pool.discard(kept)
-            _close(connection, now)
+            self._part_with(kept, now)
         if self._pool.has_commands or self._pool.deadline < self.deadline:
             self._settle(now)
-
-    def _release_stream(self, kept: Kept, lease: Lease, now: float) -> None:
-        """The exchange is done with one stream of a connection, whatever its state."""
-        receivers = kept.receivers
-        assert receivers is not None
-        del receivers[lease.stream_id]
-        connection = kept.connection
-        if not connection.closing:
-            # Where the exchange is complete both ways, the stream is closed already and this says nothing.
-            connection.send(lease.stream_id, Failed(_given_up()), now)
-        if receivers:
-            if connection.reusable:
-                self._has_stream(kept, now)
-        else:
-            self._no_stream_left(kept)
-            if connection.reusable and not connection.closing:
-                kept.idle = True
-                self._pool.release(kept, now, lease.peer.options.idle_timeout)
-            else:
-                self._pool.discard(kept)
-                _close(connection, now)
-        if self._pool.has_commands or self._pool.deadline < self.deadline:
-            self._settle(now)
-
-    def _has_stream(self, kept: Kept, now: float) -> None:
-        """*kept*, which is leased, has a stream left: for who waits longest, or comes next."""
-        while kept.connection.reusable and (request := self._pool.take_waiter(kept.key)) is not None:
-            if self._is_live(request):
-                del self._requests[id(request.waiter), request.token]
-                request.waiter.resume(request.token, self._lease(kept, request.peer, now, reused=True), now)
-        if kept.receivers and kept.connection.reusable:
-            self._free.setdefault(kept.key, {})[kept] = None
-
-    def _no_stream_left(self, kept: Kept) -> None:
-        free = self._free.get(kept.key)
-        if free is not None and kept in free:
-            del free[kept]
-            if not free:
-                del self._free[kept.key]
 
     def drain(self, now: float) -> None:
         """Close what is idle, and keep nothing from here on. Exchanges under way still get connections."""
@@ -232,37 +184,23 @@ class Connector:
         kept = dialling.kept
         kept.endpoint.info = value
         self._pool.establish(kept.key, kept, now)
-        if kept.connection.closing:
-            self._pool.discard(kept)
+        if not kept.connection.reusable:
+            self._part_with(kept, now)
             for request in dialling.requests:
                 error = Error(ErrorType.CONNECTION_CLOSED, f"closed as soon as connected: {request.peer}").into_up()
-                self._answer(request, error, now)
-        elif kept.receivers is None:
-            request = next(iter(dialling.requests))
-            del self._requests[id(request.waiter), request.token]
-            request.waiter.resume(request.token, self._lease(kept, request.peer, now, reused=False), now)
-        else:
-            self._hand_out(kept, dialling, now)
-        self._settle(now)
-
-    def _hand_out(self, kept: Kept, dialling: Dialling, now: float) -> None:
-        """A connection of many streams has come: one for each who waits for it, as far as they go."""
-        served = False
+                self._refuse(request, error, now)
+            self._settle(now)
+            return
+        first = True
         for request in dialling.requests:
-            if not self._is_live(request):
-                continue  # cancelled by one that was answered just before it
-            del self._requests[id(request.waiter), request.token]
-            if kept.connection.reusable:
-                lease = self._lease(kept, request.peer, now, reused=served)
-                served = True
-                request.waiter.resume(request.token, lease, now)
-            else:
-                self._seek(request, now)
-        if kept.receivers:
-            self._has_stream(kept, now)
-        elif not served:
-            self._pool.discard(kept)
-            _close(kept.connection, now)
+            if not self._is_live(request):  # cancelled by one that was answered just before it
+                continue
+            if first:
+                self._resume_with(request, kept, now, reused=False)
+                first = False
+            else:  # mostly the same connection, if those before left a stream of it
+                self._place(request, now)
+        self._settle(now)
 
     def fail(self, token: int, error: Error, now: float) -> None:
         """The dial of *token* has failed."""
@@ -270,16 +208,9 @@ class Connector:
         if dialling is None:
             return
         self._pool.abandon(dialling.kept.key)
-        failure = dialling.plan.failed(error)
         for request in dialling.requests:
-            self._answer(request, failure, now)
+            self._refuse(request, dialling.plan.failed(error), now)
         self._settle(now)
-
-    def _answer(self, request: Request, error: Error, now: float) -> None:
-        """Tell who asked that there is no connection, unless it was cancelled by one told just before it."""
-        if self._is_live(request):
-            del self._requests[id(request.waiter), request.token]
-            request.waiter.fail(request.token, error, now)
 
     def handle_timeout(self, now: float) -> None:
         """Give up dials and waits that took too long, close what expired. Early or repeated calls are harmless."""
@@ -289,7 +220,7 @@ class Connector:
             if (dialling := self._dials.get(plan.token)) is not None:
                 self._give_up(dialling, now)
                 for request in dialling.requests:
-                    self._answer(request, plan.timed_out(), now)
+                    self._refuse(request, plan.timed_out(), now)
         self._settle(now)
 
     # ── for people ───────────────────────────────────────────────────────────────────
@@ -315,24 +246,64 @@ class Connector:
 
     # ── inside ───────────────────────────────────────────────────────────────────────
 
+    def _find(self, key: Hashable, now: float) -> Kept | None:
+        """A connection for one more exchange: one in use that has a stream left, else an idle one."""
+        if self._free.by_key and (kept := self._with_stream(key, now)) is not None:
+            return kept
+        pool = self._pool
+        while (kept := pool.acquire(key, now)) is not None:
+            kept.idle = False
+            if not kept.connection.closing and (kept.receivers is None or kept.connection.reusable):
+                return kept
+            self._part_with(kept, now)
+        return None
+
+    def _with_stream(self, key: Hashable, now: float) -> Kept | None:
+        """A connection in use that takes one more exchange, which is counted."""
+        while (kept := self._free.first(key)) is not None:
+            if kept.connection.reusable and self._pool.share(kept, now):
+                return kept
+            self._free.remove(kept)  # the origin goes, or allows fewer streams than it did
+        return None
+
+    def _seek(self, request: Request, now: float) -> None:
+        """A connection for *request* is to come: from a dial under way or of its own, or from who gives one back."""
+        dialling = self._joinable.get(request.key)
+        if dialling is not None:
+            request.plan = dialling.plan
+            dialling.requests[request] = None
+            if len(dialling.requests) >= self._share_of_a_dial(request.peer):
+                del self._joinable[request.key]
+        elif self._pool.reserve(request.key):
+            self._dial(request, now)
+        else:
+            request.plan = None
+            self._pool.wait(request.key, request, now)
+
+    def _place(self, request: Request, now: float) -> None:
+        """What *request* was to get came to nothing: look elsewhere."""
+        kept = self._find(request.key, now)
+        if kept is None:
+            self._seek(request, now)
+        else:
+            self._resume_with(request, kept, now, reused=True)
+
     def _dial(self, request: Request, now: float) -> None:
         """Connect for *request*, which has room reserved."""
         self._token += 1
         plan = DialPlan(request.peer, self._limits, self._token, now)
-        kept = Kept(self, request.key, self._new_connection(request.peer, now))
+        kept = Kept(self.lane, request.key, self._new_connection(request.peer, now), self._lose)
         request.plan = plan
         dialling = self._dials[plan.token] = Dialling(request, plan, kept)
-        if kept.receivers is not None and request.peer.options.max_h2_streams > 1:
+        if kept.receivers is not None and self._share_of_a_dial(request.peer) > 1:
             self._joinable[request.key] = dialling
         self._deadlines.arm(plan)
         self._commands.append(plan.command(kept.endpoint))
 
-    def _join(self, request: Request, dialling: Dialling) -> None:
-        """Wait for a dial that is under way already."""
-        request.plan = dialling.plan
-        dialling.requests[request] = None
-        if len(dialling.requests) >= request.peer.options.max_h2_streams:
-            del self._joinable[request.key]
+    def _share_of_a_dial(self, peer: Peer) -> float:
+        """How many requests may wait for the same connection to *peer*."""
+        streams = peer.options.max_h2_streams
+        return streams if streams < self._max_requests else self._max_requests
 
     def _dialled(self, token: int) -> Dialling | None:
         """The dial that was answered, now forgotten; None when the answer is late."""
@@ -363,16 +334,29 @@ class Connector:
             kept.connection.abort(now)
         self._settle(now)
 
+    def _part_with(self, kept: Kept, now: float) -> None:
+        """*kept* is of no more use."""
+        self._pool.discard(kept)
+        _close(kept, now)
+
+    def _offer(self, kept: Kept) -> None:
+        """*kept*, which is leased, has a stream left: for who waits longest, or comes next."""
+        self._free.add(kept)
+        if self._pool.waits(kept.key):
+            self._offers[kept.key] = None
+
     def _settle(self, now: float) -> None:
         """Carry out what the pool decided, then ask for attention if there is a need."""
         # Not from inside itself: waiters that give back at once what they get would nest as deep as
         # their number. What they cause is carried out by the call that is already at it.
-        if not self._obeying and self._pool.has_commands:
+        if not self._obeying and (self._pool.has_commands or self._offers):
             self._obeying = True
             try:
-                while commands := self._pool.take_commands():
+                while (commands := self._pool.take_commands()) or self._offers:
                     for command in commands:
                         self._obey(command, now)
+                    if self._offers:
+                        self._serve(self._offers.popitem()[0], now)
             finally:
                 self._obeying = False
         self.deadline = min(self._pool.deadline, self._deadlines.next)
@@ -383,13 +367,11 @@ class Connector:
         match command:
             case CloseConnection(kept):
                 kept.idle = False
-                _close(kept.connection, now)
+                _close(kept, now)
             case Grant(request, key, kept):
                 self._granted(request, key, kept, now)
             case WaitTimedOut(request):
-                if self._is_live(request):
-                    del self._requests[id(request.waiter), request.token]
-                    request.waiter.fail(request.token, self._waited(request), now)
+                self._refuse(request, self._waited(request), now)
             case _:
                 assert_never(command)
 
@@ -401,26 +383,32 @@ class Connector:
             else:
                 self._pool.abandon(key)
         elif live:
-            del self._requests[id(request.waiter), request.token]
             kept.idle = False
-            self._resume_with(request, kept, now)
+            self._resume_with(request, kept, now, reused=True)
         else:
             self._pool.release(kept, now, request.peer.options.idle_timeout)
+
+    def _serve(self, key: Hashable, now: float) -> None:
+        """Streams under *key* have become free: for those who wait longest."""
+        while self._pool.waits(key) and (kept := self._with_stream(key, now)) is not None:
+            request = self._pool.take_waiter(key)
+            assert request is not None  # somebody waits
+            self._resume_with(request, kept, now, reused=True)
 
     def _is_live(self, request: Request) -> bool:
         """Whether it was not cancelled by a waiter that was answered just before it."""
         return self._requests.get((id(request.waiter), request.token)) is request
 
-    def _resume_with(self, request: Request, kept: Kept, now: float) -> None:
-        """An idle connection has come to *request*."""
-        if kept.receivers is not None and not kept.connection.reusable:  # the peer allows no stream at all now
-            self._pool.discard(kept)
-            _close(kept.connection, now)
-            self._seek(request, now)
-            return
-        request.waiter.resume(request.token, self._lease(kept, request.peer, now, reused=True), now)
-        if kept.receivers:
-            self._has_stream(kept, now)
+    def _resume_with(self, request: Request, kept: Kept, now: float, *, reused: bool) -> None:
+        """*kept* has come to *request*, which waits."""
+        del self._requests[id(request.waiter), request.token]
+        request.waiter.resume(request.token, self._lease(kept, request.peer, now, reused=reused), now)
+
+    def _refuse(self, request: Request, error: Error, now: float) -> None:
+        """There is no connection for *request*, if it was not cancelled by one that was told just before it."""
+        if self._is_live(request):
+            del self._requests[id(request.waiter), request.token]
+            request.waiter.fail(request.token, error, now)
 
     def _lease(self, kept: Kept, peer: Peer, now: float, *, reused: bool) -> Lease:
         connection = kept.connection
@@ -428,10 +416,11 @@ class Connector:
         assert stream_id is not None  # it is new, or was reusable and nothing has happened on it since
         if kept.receivers is not None:
             kept.receivers[stream_id] = None
-            if not connection.reusable:
-                self._no_stream_left(kept)
-            elif len(kept.receivers) == 1 and reused:  # from idle
-                self._free.setdefault(kept.key, {})[kept] = None
+            if connection.reusable:
+                if not kept.free:
+                    self._offer(kept)
+            elif kept.free:
+                self._free.remove(kept)
         return Lease(kept.endpoint, connection, stream_id, peer, reused, kept)
 
     def _waited(self, request: Request) -> Error:
@@ -444,15 +433,12 @@ class Connector:
         )
 
 
-def _given_up() -> Error:
-    return Error(ErrorType.CONNECTION_CLOSED, "the exchange needs it no more").into_in()
-
-
-def _close(connection: UpstreamConnection, now: float) -> None:
+def _close(kept: Kept, now: float) -> None:
     """Close in good order where nothing is under way, else cut."""
+    connection = kept.connection
     if connection.closing:
         return
-    if connection.reusable:
+    if connection.reusable or kept.receivers is not None:  # every stream of a shared one was given back, and reset
         connection.drain(now)
     else:
         connection.abort(now)

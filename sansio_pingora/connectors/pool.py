@@ -125,6 +125,14 @@ class ConnectionPool(Generic[H, W]):
             del self._peers[key]
         return None
 
+    def share(self, handle: H, now: float) -> bool:
+        """One exchange more is to use a busy connection; False when it has carried or lived as much as it may."""
+        entry = self._entries[handle]
+        if entry.requests >= self._max_requests or entry.retires <= now:
+            return False
+        entry.requests += 1
+        return True
+
     def reserve(self, key: Hashable) -> bool:
         """Room for one more connection under *key*; False when the peer has as many as it may."""
         peer = self._peers.get(key)
@@ -175,6 +183,11 @@ class ConnectionPool(Generic[H, W]):
             return False
         del found[0].waiting[waiter]
         return True
+
+    def waits(self, key: Hashable) -> bool:
+        """Somebody waits under *key*."""
+        peer = self._peers.get(key)
+        return peer is not None and bool(peer.waiting)
 
     def take_waiter(self, key: Hashable) -> W | None:
         """Who waits longest under *key*, for whom room was found on a connection in use; it waits no more."""

@@ -83,32 +83,30 @@ class FreeStreams:
     carried, and the others fall idle when there is less of it.
     """
 
-    __slots__ = ("_by_key",)
+    __slots__ = ("by_key",)
 
     def __init__(self) -> None:
         # Ordered by the linked list of OrderedDict, as the queues of the pool are.
-        self._by_key: dict[Hashable, OrderedDict[Kept, None]] = {}
+        self.by_key: dict[Hashable, OrderedDict[Kept, None]] = {}
+        """For a look whether there are any; none of them is empty."""
 
     def add(self, kept: Kept) -> None:
         """*kept*, which is not here, has a stream left."""
         kept.free = True
-        found = self._by_key.get(kept.key)
+        found = self.by_key.get(kept.key)
         if found is None:
-            found = self._by_key[kept.key] = OrderedDict()
+            found = self.by_key[kept.key] = OrderedDict()
         found[kept] = None
 
     def remove(self, kept: Kept) -> None:
         """*kept*, which is here, has none left, or is used by nobody."""
         kept.free = False
-        found = self._by_key[kept.key]
+        found = self.by_key[kept.key]
         del found[kept]
         if not found:
-            del self._by_key[kept.key]
+            del self.by_key[kept.key]
 
     def first(self, key: Hashable) -> Kept | None:
         """The connection to use next under *key*; it may have ceased to take streams."""
-        found = self._by_key.get(key)
+        found = self.by_key.get(key)
         return None if found is None else next(iter(found))
-
-    def __len__(self) -> int:
-        return len(self._by_key)

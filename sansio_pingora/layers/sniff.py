@@ -25,7 +25,6 @@ class PrefaceSniff:
 
     __slots__ = (
         "_draining",
-        "_head_timeout",
         "_make_http1",
         "_make_http2",
         "_seen",
@@ -33,6 +32,7 @@ class PrefaceSniff:
         "closing",
         "deadline",
         "endpoint",
+        "limits",
     )
 
     version = b""
@@ -50,9 +50,9 @@ class PrefaceSniff:
         switch: Callable[[Connection], None],
     ) -> None:
         self.endpoint: Endpoint | None = None
+        self.limits = limits
         self.closing = Closing.NO
         self.deadline = now + limits.first_byte_timeout
-        self._head_timeout = limits.head_timeout
         self._make_http1 = make_http1
         self._make_http2 = make_http2
         self._switch = switch
@@ -66,7 +66,7 @@ class PrefaceSniff:
         if not data:
             return self.receive_eof(now)
         if not self._seen:
-            self.deadline = now + self._head_timeout
+            self.deadline = now + self.limits.head_timeout
         seen = self._seen = self._seen + data
         if PREFACE.startswith(seen) and len(seen) < len(PREFACE):
             return []

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 __all__ = ["Call", "Drain", "Effect", "ReadBody", "Sleep"]
@@ -50,7 +50,12 @@ class Call(_Effect):
 
 @dataclass(frozen=True, slots=True)
 class ReadBody(_Effect):
-    """The next bytes of the request body, or None at its end. In applications, not in proxy filters."""
+    """The next bytes of the request body, or None at its end. In applications, not in proxy filters.
+
+    When none have come by *deadline*, in monotonic seconds, it resumes with ``b""``.
+    """
+
+    deadline: float = inf
 
 
 @dataclass(frozen=True, slots=True)

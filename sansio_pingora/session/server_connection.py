@@ -135,7 +135,7 @@ class ServerConnection:
     speak HTTP/2 with prior knowledge; what comes first tells. ``version`` is empty until then.
     """
 
-    __slots__ = ("_endpoint", "_inner", "_now")
+    __slots__ = ("_endpoint", "_inner", "_now", "limits")
 
     def __init__(
         self,
@@ -149,7 +149,8 @@ class ServerConnection:
     ) -> None:
         self._now = now
         self._endpoint: Endpoint | None = None
-        make = ServerMaker(limits or Limits(), engine=engine, wall_offset=wall_offset, allow_connect=allow_connect)
+        self.limits = limits or Limits()
+        make = ServerMaker(self.limits, engine=engine, wall_offset=wall_offset, allow_connect=allow_connect)
         self._inner: Connection = make.sniffed(now, self._switch) if h2c else make.http1(now)
 
     def _switch(self, connection: Connection) -> None:

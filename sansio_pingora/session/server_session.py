@@ -26,6 +26,7 @@ from sansio_pingora.wire import (
 
 if TYPE_CHECKING:
     from sansio_pingora.errors import Error
+    from sansio_pingora.limits import Limits
     from sansio_pingora.machine import Connection
     from sansio_pingora.transport import SocketAddr, TransportInfo
 
@@ -102,6 +103,11 @@ class ServerSession:
     def request_summary(self) -> str:
         """``METHOD target, Host: host``."""
         return "-" if self.req_header is None else self.req_header.summary()
+
+    @property
+    def limits(self) -> Limits:
+        """Those of the service."""
+        return self._connection.limits
 
     @property
     def is_http2(self) -> bool:

@@ -9,7 +9,7 @@ from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import CancelDial, Closing, ConnectionClosed, Dial, Endpoint, Lane
 from sansio_pingora.transport import TransportInfo
-from sansio_pingora.wire import Body
+from sansio_pingora.wire import Body, Failed
 
 
 class FakeConnection:
@@ -72,6 +72,68 @@ class FakeConnection:
         return []
 
 
+class FakeSharedConnection(FakeConnection):
+    """Many exchanges at a time."""
+
+    version = b"2"
+
+    def __init__(self, peer):
+        super().__init__(peer)
+        self.open = set()
+        self.reset = []
+        self.allowed = math.inf
+        self.accepting = True
+
+    @property
+    def reusable(self):
+        return (
+            self.accepting and not self.closing and len(self.open) < min(self.peer.options.max_h2_streams, self.allowed)
+        )
+
+    def open_stream(self, now):
+        assert self.reusable, "handed out while it cannot be used"
+        self.stream += 1
+        self.open.add(self.stream)
+        return self.stream
+
+    def send(self, stream_id, task, now):
+        assert type(task) is Failed
+        if stream_id in self.open:
+            self.reset.append(stream_id)
+            self.finish(stream_id)
+
+    def finish(self, stream_id):
+        """Its exchange is complete."""
+        self.open.discard(stream_id)
+        if not self.open and not self.accepting:
+            self.close(Closing.AFTER_FLUSH)
+
+    def goaway(self):
+        """The origin takes no more streams."""
+        self.accepting = False
+        if not self.open:
+            self.close(Closing.AFTER_FLUSH)
+
+    def drain(self, now):
+        self.goaway()
+
+    def abort(self, now):
+        self.open.clear()
+        super().abort(now)
+
+    def receive_data(self, data, now):
+        """One piece for each stream that is open, or nonsense for nobody."""
+        if self.open:
+            return [(stream_id, Body(data)) for stream_id in sorted(self.open)]
+        return super().receive_data(data, now)
+
+    def transport_lost(self, reason, now):
+        error = reason or Error(ErrorType.CONNECTION_CLOSED)
+        events = [(stream_id, Failed(error)) for stream_id in sorted(self.open)]
+        self.open.clear()
+        return [*events, *super().transport_lost(reason, now)]
+
+
 class Exchange:
     """A waiter that keeps what it was told."""
 
@@ -83,7 +145,7 @@ class Exchange:
 
     def resume(self, token, value, now):
         assert isinstance(value, Lease)
-        value.endpoint.receiver = self
+        value.listen(self)
         self.leases.append((token, value))
 
     def fail(self, token, error, now):
@@ -109,7 +171,9 @@ class FakeNet:
         self.connector = Connector(
             self.lane,
             Limits(**limits),
-            lambda peer, now: FakeConnection(peer),
+            lambda peer, now: (FakeSharedConnection if peer.options.alpn.min_http_version == 2 else FakeConnection)(
+                peer
+            ),
             max_lifetime=max_lifetime,
             max_requests=max_requests,
         )
@@ -164,7 +228,10 @@ class FakeNet:
 
     def release(self, lease, *, reuse=True, finish=True):
         if finish:
-            lease.connection.finish()
+            if lease.connection.version == b"2":
+                lease.connection.finish(lease.stream_id)
+            else:
+                lease.connection.finish()
         self.connector.release(lease, self.now, reuse=reuse)
         self.settle()
 
