@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -112,7 +112,9 @@ def ours(kind: str, runtime: str, port: int, *more: str) -> list[str]:
     ]
 
 
-def rounds_of(servers: dict[str, tuple[list[str], int]], rounds: int, seconds: int) -> dict[str, float]:
+def rounds_of(
+    servers: dict[str, tuple[list[str], int]], rounds: int, seconds: int, load: Callable[[int, int], int] = load
+) -> dict[str, float]:
     samples: dict[str, list[float]] = {name: [] for name in servers}
     running = {}
     contexts = []

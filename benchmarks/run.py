@@ -1,4 +1,4 @@
-"""Every figure: ``python benchmarks/run.py [engine|end-to-end] ...``, all of them by default."""
+"""Every figure: ``python benchmarks/run.py [engine|end-to-end|http2] ...``, all of them by default."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import sys
 
 import end_to_end
 import engine
+import http2
+
+PARTS = {"engine": engine.main, "end-to-end": end_to_end.main, "http2": http2.main}
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["engine", "end-to-end"]
-    unknown = set(wanted) - {"engine", "end-to-end"}
+    wanted = sys.argv[1:] or [*PARTS]
+    unknown = set(wanted) - set(PARTS)
     if unknown:
-        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; choose engine or end-to-end")
-    if "engine" in wanted:
-        engine.main()
-    if "end-to-end" in wanted:
-        end_to_end.main()
+        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
+    for name in wanted:
+        PARTS[name]()
 
 
 if __name__ == "__main__":

@@ -100,8 +100,8 @@ def serve(
 
     *app* is a :class:`ProxyHttp`, an :class:`HttpServerApp`, a :class:`WebSocketApp`, a :class:`ServerApp`, a
     :class:`ServeHttp`, or a handler ``Request -> Response``. *listen*: one address or several, like
-    ``127.0.0.1:8080``, ``[::1]:8080`` or ``unix:/run/x.sock``. *signals*: in the main thread, SIGINT and SIGTERM end it gracefully within
-    *grace_period* seconds, a second one at once. *options* are the fields of
+    ``127.0.0.1:8080``, ``[::1]:8080`` or ``unix:/run/x.sock``. *signals*: in the main thread, SIGINT and SIGTERM
+    end it gracefully within *grace_period* seconds, a second one at once. *options* are the fields of
     :class:`~sansio_pingora.limits.Limits`, ``engine``, ``h2c``, ``allow_connect_method_proxying``,
     ``abort_on_close``; ``threads`` (lanes of the threads runtime) and ``uvloop`` (of asyncio: True, False, or
     None for where it is installed).

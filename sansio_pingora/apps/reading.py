@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from sansio_pingora.errors import Error, LocalProtocolError
 from sansio_pingora.machine import Lane
 from sansio_pingora.session import Drain, ReadBody, Routine, Routines
+from sansio_pingora.wire import Body, Done, HttpTask
 
 __all__ = ["BodyRoutines", "Side"]
 
@@ -95,6 +96,11 @@ class BodyRoutines(Routines):
         self._reader = self._writer = 0
         if self._routine is not None:
             self.interrupt(self._routine, error)
+
+    def take_unread(self) -> list[HttpTask]:
+        """See :meth:`Routines.take_unread`."""
+        unread, self._inbox = self._inbox, deque()
+        return [Done() if data is None else Body(data) for data in unread]
 
     def perform(self, effect: Any) -> tuple[int, Any]:
         """See :meth:`Routines.perform`."""

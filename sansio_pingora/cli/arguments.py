@@ -5,13 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 
 from sansio_pingora._serve import runtime_names
+from sansio_pingora.cli.forwarding import HTTP2
 from sansio_pingora.listeners import ServerAddress
-from sansio_pingora.upstreams import ALPN, HttpPeer, PeerOptions
+from sansio_pingora.upstreams import HttpPeer
 
 __all__ = ["make_parser"]
 
 _LATER = {"https": "TLS", "h2": "HTTP/2 over TLS"}
-_H2C = PeerOptions(alpn=ALPN.H2, max_h2_streams=100)
 
 
 def make_parser() -> ArgumentParser:
@@ -86,7 +86,7 @@ def _peer(text: str) -> HttpPeer:
     if separator and "/" not in address and (":" not in address or address.endswith("]")):
         address += ":80"
     try:
-        return HttpPeer(address, options=_H2C if scheme == "h2c" else None)
+        return HttpPeer(address, options=HTTP2 if scheme == "h2c" else None)
     except ValueError as exc:
         raise ArgumentTypeError(str(exc)) from None
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Self
 
 from sansio_pingora.errors import Error
 from sansio_pingora.http1 import Http1Client
+from sansio_pingora.http2 import Http2Client
 from sansio_pingora.limits import Limits
+from sansio_pingora.machine import Event, Writable
+from sansio_pingora.websocket import Closed, MessagePart, WebSocketSession, handshake_request, judge_response
 from sansio_pingora.wire import (
     Body,
     Done,
@@ -22,6 +26,7 @@ from sansio_pingora.wire import (
     ResponseHeader,
     Text,
     Trailer,
+    UpgradedBody,
 )
 
 __all__ = ["Answer", "Client"]
@@ -45,13 +50,17 @@ class Answer:
 
 
 class Client:
-    """One connection to *address*, ``host:port``. Counts its bytes either way."""
+    """One connection to *address*, ``host:port``, of HTTP/1.1 or HTTP/2. Counts its bytes either way."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, http2: bool = False, limits: Limits | None = None) -> None:
         host, _, port = address.rpartition(":")
         self._sock = socket.create_connection((host, int(port)), _PATIENCE)
         self._sock.setblocking(False)
-        self._connection = Http1Client(Limits())
+        self._limits = limits or Limits()
+        self._connection: Http1Client | Http2Client = (
+            Http2Client(monotonic(), self._limits) if http2 else Http1Client(self._limits)
+        )
+        self._out = b""  # taken from the connection, not written yet
         self.sent = 0
         self.received = 0
 
@@ -75,9 +84,7 @@ class Client:
         :raises TimeoutError: nothing happened for ten seconds.
         """
         connection = self._connection
-        stream = connection.open_stream(monotonic())
-        if stream is None:
-            raise ConnectionError("the connection was closed after the last answer")
+        stream = self._open()
         body = list(pieces)
         head = RequestHeader(method, target, [("Host", "demo.example"), *fields])
         tasks: list[HttpTask] = [Header(head, not body), *map(Body, body)]
@@ -85,21 +92,80 @@ class Client:
             tasks.append(Done() if trailers is None else Trailer(trailers))
         answer = Answer()
         collected: list[bytes] = []
-        out = b""
         tasks.reverse()
         waits = b"expect" in head.fields.index  # for an answer to the head: a 100, or a final one
+        room = 1
         while True:
             held_back = waits and not answer.informational
-            while tasks and not out and (isinstance(tasks[-1], Header) or not held_back):
-                connection.send(stream, tasks.pop(), monotonic())
-                out = b"".join(connection.data_to_send())
-            data, out = self._exchange(out)
-            if data is None:
-                continue
-            for _, value in connection.receive_data(data, monotonic()):
-                if self._take(value, answer, collected):
+            while tasks and room > 0 and (isinstance(tasks[-1], Header) or not held_back):
+                room = connection.send(stream, tasks.pop(), monotonic())
+            for stream_id, value in self._turn():
+                if isinstance(value, Writable):
+                    room = value.room
+                elif stream_id == stream and self._take(stream, value, answer, collected):
                     answer.body = b"".join(collected)
                     return answer
+
+    def converse(self, target: str, messages: Sequence[str | bytes], *, deflate: bool = True) -> list[str | bytes]:
+        """Open a WebSocket, send *messages*, and return as many that come back; then close it in good order.
+
+        :raises Error: the handshake was refused, or the connection failed.
+        :raises TimeoutError: nothing happened for ten seconds.
+        """
+        connection = self._connection
+        stream = self._open()
+        version = b"2" if isinstance(connection, Http2Client) else b"1.1"
+        request = handshake_request("demo.example", target, os.urandom(16), version=version, deflate=deflate)
+        connection.send(stream, Header(request, True), monotonic())
+        session: WebSocketSession | None = None
+        parts: list[str | bytes] = []
+        found: list[str | bytes] = []
+        while True:
+            for _, value in self._turn():
+                match value:
+                    case Failed(error=error):
+                        raise error
+                    case Header(head=ResponseHeader() as head):
+                        accepted = judge_response(request, head)
+                        session = WebSocketSession(
+                            monotonic(), self._limits, deflate=accepted.deflate, mask=lambda: os.urandom(4)
+                        )
+                        for message in messages:
+                            session.send(message)
+                    case UpgradedBody(data=data) if session is not None:
+                        connection.consumed(stream, len(data), monotonic())
+                        for event in session.receive_data(data, monotonic()):
+                            if isinstance(event, MessagePart):
+                                parts.append(event.data)
+                                if event.last:
+                                    found.append(_joined(parts))
+                                    parts = []
+                            elif isinstance(event, Closed):
+                                connection.send(stream, UpgradedBody(b"", True), monotonic())
+                                return found
+                    case _:
+                        pass
+            if session is not None:
+                if len(found) == len(messages):
+                    session.close(now=monotonic())
+                if out := b"".join(session.data_to_send()):
+                    connection.send(stream, UpgradedBody(out), monotonic())
+
+    def _open(self) -> int:
+        stream = self._connection.open_stream(monotonic())
+        if stream is None:
+            raise ConnectionError("the connection was closed after the last answer")
+        return stream
+
+    def _turn(self) -> list[Event]:
+        """Write what is to be written and read what is there: what came of it."""
+        connection = self._connection
+        if not self._out:
+            self._out = b"".join(connection.data_to_send())
+            if not self._out and connection.starved:
+                return connection.write_resumed(monotonic())
+        data, self._out = self._exchange(self._out)
+        return [] if data is None else connection.receive_data(data, monotonic())
 
     def _exchange(self, out: bytes) -> tuple[bytes | None, bytes]:
         """Write some of *out* and read what is there: what was read, if anything, and what is left to write."""
@@ -117,7 +183,7 @@ class Client:
         self.received += len(data)
         return data, out
 
-    def _take(self, value: object, answer: Answer, collected: list[bytes]) -> bool:
+    def _take(self, stream: int, value: object, answer: Answer, collected: list[bytes]) -> bool:
         """Account for one event; whether the answer is complete."""
         match value:
             case Failed(error=error):
@@ -130,7 +196,7 @@ class Client:
                 return end
             case Body(data=data, end=end):
                 collected.append(data)
-                self._connection.consumed(self._connection.stream, len(data), monotonic())
+                self._connection.consumed(stream, len(data), monotonic())
                 return end
             case Trailer(fields=fields):
                 answer.trailers = fields
@@ -150,3 +216,9 @@ class Client:
                 collected.append(data)
             elif data is not None:
                 return b"".join(collected)
+
+
+def _joined(parts: list[str | bytes]) -> str | bytes:
+    if isinstance(parts[0], str):
+        return "".join(part for part in parts if isinstance(part, str))
+    return b"".join(part for part in parts if isinstance(part, bytes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import socket
@@ -15,7 +16,7 @@ from zlib import crc32
 from sansio_pingora._serve import App, new_control, serve
 from sansio_pingora.apps import OriginApp
 from sansio_pingora.cli.client import Answer, Client
-from sansio_pingora.cli.forwarding import RoundRobin
+from sansio_pingora.cli.forwarding import HTTP2, RoundRobin
 from sansio_pingora.upstreams import HttpPeer
 from sansio_pingora.wire import Fields
 
@@ -77,8 +78,10 @@ class Stage:
         dead.bind(("127.0.0.1", 0))
         nobody = HttpPeer("{}:{}".format(*dead.getsockname()))
 
-        origin = HttpPeer(start(OriginApp()))
-        self.proxy = start(RoundRobin([origin]))
+        address = start(OriginApp(), h2c=True)
+        origin = HttpPeer(address)
+        self.proxy = start(RoundRobin([origin]), h2c=True)
+        self.to_http2 = start(RoundRobin([HttpPeer(address, options=HTTP2)]), h2c=True)
         self.impatient = start(RoundRobin([origin]), read_timeout=0.25)
         self.lonely = start(RoundRobin([nobody]))
         self.fallback = start(RoundRobin([nobody, origin]))
@@ -101,9 +104,9 @@ class Traffic:
         self.received = 0
 
     @contextmanager
-    def connect(self, address: str) -> Iterator[Client]:
+    def connect(self, address: str, *, http2: bool = False) -> Iterator[Client]:
         """A client whose bytes are counted."""
-        with Client(address) as client:
+        with Client(address, http2=http2) as client:
             try:
                 yield client
             finally:
@@ -230,6 +233,39 @@ def _malformed(stage: Stage, traffic: Traffic) -> str:
     return "400, and closed"
 
 
+def _pair(*, http2: bool, to_http2: bool) -> Callable[[Stage, Traffic], str]:
+    """A step through a proxy of the two versions: a body both ways, an early hint and a trailer."""
+
+    def step(stage: Stage, traffic: Traffic) -> str:
+        body = bytes(range(256)) * 1000
+        address = stage.to_http2 if to_http2 else stage.proxy
+        with traffic.connect(address, http2=http2) as client:
+            seen = json.loads(client.ask("GET", "/headers").body)
+            _expect("the version that the origin saw", seen["version"], "2" if to_http2 else "1.1")
+            _expect("the body", client.ask("POST", "/echo", [body]).body, body)
+            hinted = client.ask("GET", "/early-hints")
+            _expect("the heads", [head.status for head in (*hinted.informational, hinted.head)], [103, 200])
+            answer = client.ask("GET", "/trailers")
+            checksum = f"{crc32(answer.body):08x}"
+            _expect("the trailer", answer.trailers and answer.trailers.get("x-crc32"), checksum.encode())
+        return f"200 four times, the same {len(body)} bytes, a hint, a trailer"
+
+    return step
+
+
+def _websocket(*, http2: bool, to_http2: bool) -> Callable[[Stage, Traffic], str]:
+    """A step through a proxy: a WebSocket of one version before the proxy, and of another behind it."""
+
+    def step(stage: Stage, traffic: Traffic) -> str:
+        messages: list[str | bytes] = ["hello", "grüße" * 5000, bytes(range(256)) * 300, ""]
+        address = stage.to_http2 if to_http2 else stage.proxy
+        with traffic.connect(address, http2=http2) as client:
+            _expect("what came back", client.converse("/ws", messages), messages)
+        return f"{len(messages)} messages and back, text and binary"
+
+    return step
+
+
 STEPS: tuple[tuple[str, Callable[[Stage, Traffic], str]], ...] = (
     ("GET", _get),
     ("HEAD", _head),
@@ -247,6 +283,13 @@ STEPS: tuple[tuple[str, Callable[[Stage, Traffic], str]], ...] = (
     ("an origin that is down", _down),
     ("one of two origins is down", _retried),
     ("a request with two hosts", _malformed),
+    ("HTTP/1 to HTTP/2", _pair(http2=False, to_http2=True)),
+    ("HTTP/2 to HTTP/1", _pair(http2=True, to_http2=False)),
+    ("HTTP/2 to HTTP/2", _pair(http2=True, to_http2=True)),
+    ("WebSocket", _websocket(http2=False, to_http2=False)),
+    ("WebSocket, HTTP/1 to HTTP/2", _websocket(http2=False, to_http2=True)),
+    ("WebSocket, HTTP/2 to HTTP/1", _websocket(http2=True, to_http2=False)),
+    ("WebSocket, HTTP/2 to HTTP/2", _websocket(http2=True, to_http2=True)),
 )
 """What is shown, in order: a title, and what returns a line about it or raises."""
 

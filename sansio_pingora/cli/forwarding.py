@@ -7,9 +7,12 @@ from itertools import count
 from sansio_pingora.errors import Error
 from sansio_pingora.proxy import ProxyHttp
 from sansio_pingora.session import ServerSession
-from sansio_pingora.upstreams import HttpPeer
+from sansio_pingora.upstreams import ALPN, HttpPeer, PeerOptions
 
-__all__ = ["RoundRobin"]
+__all__ = ["HTTP2", "RoundRobin"]
+
+HTTP2 = PeerOptions(alpn=ALPN.H2, max_h2_streams=100)
+"""A peer that is spoken to in HTTP/2, with prior knowledge where there is no TLS."""
 
 
 class _Turn:

@@ -23,6 +23,9 @@ class UpstreamConnection(Connection, Protocol):
     peer_version: bytes
     """The HTTP version that the origin answered with last."""
 
+    def hold(self, stream_id: int, now: float) -> None:
+        """Read no more of an answer than has come, as far as that is possible, until credit is returned."""
+
     def set_timeouts(self, read_timeout: float | None, write_timeout: float | None) -> None:
         """Take the time-outs of another exchange; None for the service's."""
 

@@ -293,6 +293,13 @@ class Http1Client(Http1Connection):
     def invite_body(self, stream_id: int, now: float) -> None:
         """A client does not invite."""
 
+    def hold(self, stream_id: int, now: float) -> None:
+        """Read no more of this answer until credit is returned, be it for 0 bytes: there is no room for it."""
+        if stream_id == self.stream and self.receiving is BODY:
+            self.want_read = False
+            self._stop_clock(now)
+            self._arm()
+
     def drain(self, now: float) -> None:
         """See :meth:`Connection.drain`."""
         self._draining = True

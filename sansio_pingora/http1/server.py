@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
 from sansio_pingora.http1.channel import (
@@ -69,6 +70,7 @@ class Http1Server(Http1Connection):
         "_last",
         "_method",
         "_stopped_at",
+        "_untuned",
         "_upgrade",
         "_version",
         "_wall_offset",
@@ -105,6 +107,7 @@ class Http1Server(Http1Connection):
         self._continue_due = False  # the client waits for a 100 before it sends its body
         self._upgrade = False
         self._last = False  # the client said that it sends no more requests
+        self._untuned: tuple[Limits, bool] | None = None  # the service's limits, while an exchange has its own
         self._max_body = limits.max_body
         self._body_began = 0.0
         self._stopped_at = -math.inf  # when we last stopped reading a body, if we do not read it now
@@ -127,6 +130,9 @@ class Http1Server(Http1Connection):
                     self._watch(FOR_KEEPALIVE, now + self.limits.keepalive_timeout)
             return False
         head, framing = read
+        if self._untuned is not None:
+            self.limits, self.abort_on_close = self._untuned
+            self._untuned = None
         self._method = method = head.method
         self._version = head.version
         fields = head.fields
@@ -232,6 +238,25 @@ class Http1Server(Http1Connection):
         super()._stop_clock(now)
         if self._stopped_at < self._body_began:  # what was on its way may still come in
             self._stopped_at = now
+
+    def tune(self, stream_id: int, now: float, *, abort_on_close: bool | None = None, **changes: float | None) -> None:
+        """Change *changes* of the limits for the exchange under way: at the next head the service's are in force again.
+
+        Nothing when the exchange of *stream_id* is over.
+        """
+        if stream_id != self.stream or not self._active:
+            return
+        if self._untuned is None:
+            self._untuned = (self.limits, self.abort_on_close)
+        if abort_on_close is not None:
+            self.abort_on_close = abort_on_close
+        self.limits = replace(self.limits, **changes)  # type: ignore[arg-type]  # checked by Limits
+        if self.receiving in (BODY, RAW) and AT_ONCE < self._read_deadline < math.inf:
+            self._start_clock(now)
+        if self.stalled:
+            self._write_deadline = now + self._write_allowance()
+        self._arm()
+        self._touch()
 
     # ── sending responses ────────────────────────────────────────────────────────────
 

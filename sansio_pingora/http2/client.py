@@ -131,6 +131,7 @@ class Http2Client(Http2Connection):
         if (end or tunnel) and declared:
             raise LocalProtocolError("a head that ends the request declares a body")
         stream.head_sent = True
+        stream.read_timeout = self._read_timeout
         stream.method = head.method
         stream.tunnel = tunnel
         stream.withheld = [] if tunnel else None
@@ -171,6 +172,11 @@ class Http2Client(Http2Connection):
             else:
                 self._no_connect_protocol(stream)
 
+    def _apply_flag(self, setting: int, value: int) -> None:
+        if setting == Setting.ENABLE_PUSH and value:  # a server does not (RFC 9113 section 6.5.2)
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a server that enables push")
+        super()._apply_flag(setting, value)
+
     def _no_connect_protocol(self, stream: Stream) -> None:
         error = Error(ErrorType.H2_ERROR, "the origin takes no extended CONNECT (RFC 8441)", esource=self.source)
         stream.heard = False
@@ -186,6 +192,7 @@ class Http2Client(Http2Connection):
         stream = self._streams.get(stream_id)
         if stream is None:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a head on stream {stream_id}, which is not open")
+        self._judge_dependency(stream_id)
         limits = self.limits
         try:
             if block.truncated or len(block.items) > limits.max_fields + 1:
@@ -257,11 +264,14 @@ class Http2Client(Http2Connection):
 
     def _came(self, stream: Stream, now: float) -> None:
         owes = stream.state is OPEN or stream.state is HALF_CLOSED_LOCAL
-        stream.read_deadline = now + self._read_timeout if owes and stream.heard else math.inf
+        stream.read_deadline = now + stream.read_timeout if owes and stream.heard else math.inf
         self._clock(stream)
 
     def invite_body(self, stream_id: int, now: float) -> None:
         """A client does not invite."""
+
+    def hold(self, stream_id: int, now: float) -> None:
+        """The window of the stream holds the origin back already."""
 
     # ── what the origin gives up ─────────────────────────────────────────────────────
 
@@ -308,7 +318,7 @@ class Http2Client(Http2Connection):
 
     def _read_timed_out(self, stream: Stream, events: list[Event], now: float) -> None:
         self._draining = True  # an origin that is silent on one stream may be so on all: no more are opened
-        error = Error(ErrorType.READ_TIMEDOUT, f"the origin sent nothing for {self._read_timeout:g} s")
+        error = Error(ErrorType.READ_TIMEDOUT, f"the origin sent nothing for {stream.read_timeout:g} s")
         self._give_up(stream, error, ErrorCode.CANCEL, events, now)
 
     def drain(self, now: float) -> None:

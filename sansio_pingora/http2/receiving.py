@@ -186,8 +186,9 @@ class Receiving(Control):
             payload = without_padding(payload)
         self._selfish = False
         if flags & PRIORITY_FLAG:
-            if len(payload) < 5:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short for their priority")
+            if len(payload) < 5:  # by their length, or because padding has eaten it (RFC 9113 section 6.2)
+                code = ErrorCode.PROTOCOL_ERROR if flags & PADDED else ErrorCode.FRAME_SIZE_ERROR
+                raise ConnectionFault(code, "HEADERS too short for their priority")
             self._selfish = UINT32.unpack_from(payload)[0] & STREAM_MASK == stream_id
             payload = payload[5:]
         if flags & END_HEADERS:
@@ -223,13 +224,16 @@ class Receiving(Control):
             block = self._decoder.decode(raw, self.limits.max_head)
         except HpackFault as exc:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(exc)) from None
-        if self._selfish:  # as RFC 7540 section 5.3.1 has it
-            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
         if self._judged(stream_id, HEADERS):
             self._head(stream_id, block, bool(flags & END_STREAM), events, now)
 
     def _head(self, stream_id: int, block: FieldBlock, end: bool, events: list[Event], now: float) -> None:
         raise NotImplementedError
+
+    def _judge_dependency(self, stream_id: int) -> None:
+        """See that the head just read does not make its stream depend on itself (as RFC 7540 section 5.3.1 had it)."""
+        if self._selfish:
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
 
     # ── bodies ───────────────────────────────────────────────────────────────────────
 
@@ -322,11 +326,13 @@ class Receiving(Control):
 
     def _break_stream(self, fault: StreamFault, events: list[Event], now: float) -> None:
         """The peer broke the rules on one stream."""
+        if self._is_unused(fault.stream_id):
+            raise ConnectionFault(fault.code, fault.reason)  # no idle stream is reset (RFC 9113 section 6.4)
         stream = self._streams.get(fault.stream_id)
         if stream is not None:
             self._tell(stream, self._fault_error(fault), events)
             self._forget(stream, RESET_LOCAL)
-        elif fault.stream_id not in self._closed and not self._is_unused(fault.stream_id):
+        elif fault.stream_id not in self._closed:
             self._closed[fault.stream_id] = RESET_LOCAL
         self._answer_control(rst_stream(fault.stream_id, fault.code))
         self._stream_closed(now)

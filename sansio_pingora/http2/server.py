@@ -80,7 +80,7 @@ class Http2Server(Http2Connection):
             return -1
         if len(data) < len(PREFACE):
             self._buffer += data
-            self._need = len(PREFACE)
+            self._need = 0  # the next byte may tell
             return -1
         self._awaits_preface = False
         limits = self.limits
@@ -122,6 +122,7 @@ class Http2Server(Http2Connection):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a client's stream has an odd id, not {stream_id}")
         self._last_key = stream_id
         self._budgets.streams += 1
+        self._judge_dependency(stream_id)
         limits = self.limits
         if self._goaway_sent or len(self._streams) >= limits.h2_max_streams:
             self._closed[stream_id] = RESET_LOCAL

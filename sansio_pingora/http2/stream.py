@@ -39,6 +39,7 @@ class Stream:
         "progress",
         "queue",
         "read_deadline",
+        "read_timeout",
         "received",
         "recv_window",
         "returned",
@@ -89,6 +90,7 @@ class Stream:
         self.waiting = False  # its sender was told that there is no room
         # clocks
         self.read_deadline = math.inf
+        self.read_timeout = math.inf  # of a client: others may come with other ones
         self.stall_deadline = math.inf
         self.began = now  # of a body, less the time in which we did not read it
         self.stopped = -math.inf  # when we last stopped reading, if we do not read now

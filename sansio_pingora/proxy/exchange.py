@@ -129,6 +129,10 @@ class ProxyExchange(Routines):
         self.session.now = now
         super().handle_timeout(now)
 
+    def take_unread(self) -> list[HttpTask]:
+        """See :meth:`Routines.take_unread`."""
+        return [] if self.request_pump is None else self.request_pump.take_unread()
+
     def end_duplex(self, error: Error | None) -> None:
         """The duplex of this attempt is over: None when the response is complete."""
         if self._outcome is None:
@@ -303,13 +307,13 @@ class ProxyExchange(Routines):
                 yield from self.run_filter(found, session, request, ctx)
         self.phase = "duplex"
         if self._outcome is None:  # the origin may have left while a filter waited
-            lease.connection.send(lease.stream_id, Header(request, session.is_body_empty()), self.now)
+            room = lease.connection.send(lease.stream_id, Header(request, session.is_body_empty()), self.now)
             self._reached_origin = True
             self.response_pump.state = FLOW
             if not session.is_body_empty():
                 if b"expect" not in request.fields.index:
                     session.invite_body()
-                self.request_pump.attach(lease)  # type: ignore[union-attr]  # there is a body, so there is a pump
+                self.request_pump.attach(lease, room)  # type: ignore[union-attr]  # there is a body, so there is a pump
         if self._outcome is None:
             self._duplex = self.new_token()
             self._waiting_duplex = True

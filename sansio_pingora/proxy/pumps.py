@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.errors import Error, LocalProtocolError
 from sansio_pingora.proxy.filter_table import Filter
-from sansio_pingora.proxy.replay import ReplayBuffer
-from sansio_pingora.session import as_error, forwarded_response
+from sansio_pingora.session import ReplayBuffer, as_error, forwarded_response
 from sansio_pingora.wire import Body, Done, Header, HttpTask, ResponseHeader, Trailer, UpgradedBody
 
 if TYPE_CHECKING:
@@ -68,8 +67,7 @@ class _Pump:
         if self.state is BLOCKED:
             self.state = PARKED if self._parked else FLOW
             owed, self._owed = self._owed, 0
-            if owed:
-                self._give_credit(owed)
+            self._give_credit(owed)  # of 0 bytes as well: the sender may have been told to hold
             self._run()
 
     def _run(self) -> None:
@@ -167,13 +165,14 @@ class RequestPump(_Pump):
     def __init__(self, exchange: ProxyExchange, replay_ceiling: int) -> None:
         super().__init__(exchange)
         self.replay = ReplayBuffer(replay_ceiling)
+        """What was sent, behind the body filters: a filter sees each piece exactly once."""
         self._lease: Lease | None = None
         self._late: list[HttpTask] | None = None  # what a filter let go when the attempt had ended
 
-    def attach(self, lease: Lease) -> None:
-        """Send to *lease*, whose head was sent: first again what an attempt before it got, then on."""
+    def attach(self, lease: Lease, room: int) -> None:
+        """Send to *lease*, whose head was sent and left *room*: first again what an attempt before it got, then on."""
         self._lease = lease
-        self.state = PARKED if self._parked else FLOW
+        self.state = PARKED if self._parked else FLOW if room > 0 else BLOCKED
         replay = self.replay
         now = self._exchange.now
         if (body := replay.body()) is not None:
@@ -194,6 +193,11 @@ class RequestPump(_Pump):
             self._lease = lease
             self.state = FLOW
             self._run()
+
+    def take_unread(self) -> list[HttpTask]:
+        """What waits to be passed on, and its read credit, are the caller's."""
+        unread, self._inbox = self._inbox, None
+        return list(unread or ())
 
     def detach(self) -> None:
         """The attempt is over: queue what comes."""
@@ -289,6 +293,10 @@ class ResponsePump(_Pump):
         if room <= 0:
             self._owed += credit
             self.state = BLOCKED
+            if type(task) is Header and (lease := exchange.lease) is not None:
+                # No room from the start, as on a connection whose client opens no window: what comes
+                # beyond this read is better kept by the origin.
+                lease.connection.hold(lease.stream_id, exchange.now)
         elif credit and not task.end:
             self._give_credit(credit)
         if session.response_done:

@@ -4,9 +4,10 @@ from sansio_pingora.session.bridging import Bridge, bridge, websocket_accept
 from sansio_pingora.session.callbacks import Form, blocking, check_form, form_of
 from sansio_pingora.session.client_session import ClientSession
 from sansio_pingora.session.dispatch import Dispatcher, Exchange, HttpHandler
-from sansio_pingora.session.effects import Call, Drain, Effect, ReadBody, Sleep
+from sansio_pingora.session.effects import Call, Drain, Effect, LaneEffect, ReadBody, Sleep
 from sansio_pingora.session.forwarding import HOP_BY_HOP, forwarded_request, forwarded_response
 from sansio_pingora.session.raw import RawConnection
+from sansio_pingora.session.replay import ReplayBuffer
 from sansio_pingora.session.routines import AsyncCall, Await, Routine, Routines, as_error
 from sansio_pingora.session.server_connection import (
     Engine,
@@ -32,8 +33,10 @@ __all__ = [
     "Exchange",
     "Form",
     "HttpHandler",
+    "LaneEffect",
     "RawConnection",
     "ReadBody",
+    "ReplayBuffer",
     "Routine",
     "Routines",
     "ServerConnection",

@@ -70,6 +70,8 @@ class _Http1ToHttp2:
         key = head.get(b"sec-websocket-key")
         if key is None:
             raise Error.http_status(400, "a WebSocket handshake without Sec-WebSocket-Key").into_down()
+        if b"transfer-encoding" in head.fields.index or head.get(b"content-length") not in (None, b"0"):
+            raise Error.http_status(400, "a WebSocket handshake with a body, which CONNECT cannot have").into_down()
         self._accept = websocket_accept(key)
         self.request = request = forwarded_request(head, b"2")
         request.fields.remove(b"sec-websocket-key")

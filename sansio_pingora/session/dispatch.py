@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.machine import Connection, ConnectionClosed, Writable
+from sansio_pingora.session.server_controls import Held
 from sansio_pingora.session.server_session import ServerSession
 from sansio_pingora.transport import TransportInfo
 from sansio_pingora.wire import Failed, Header, HttpTask
@@ -42,7 +43,7 @@ class Dispatcher:
         self.connection = connection
         self._handler = handler
         self._info = info
-        self._exchanges: dict[int, Exchange] = {}
+        self._exchanges = Held()
 
     def receive_event(self, stream_id: int, value: Any, now: float) -> None:
         """Take one event of the connection."""
@@ -51,7 +52,9 @@ class Dispatcher:
             session = ServerSession(self.connection, stream_id, value, self._info, now, self._exchanges)
             exchange = self._handler.begin(session, now)
             if not session.released:
-                self._exchanges[stream_id] = exchange
+                first = self._exchanges.setdefault(stream_id, exchange)
+                if first is not exchange:
+                    _put_behind(first, exchange)
         elif kind is ConnectionClosed:
             self._connection_closed(value.error, now)
         elif (held := self._exchanges.get(stream_id)) is None:
@@ -73,3 +76,11 @@ class Dispatcher:
             exchange.receive_task(
                 Failed(error or Error(ErrorType.CONNECTION_CLOSED, "the connection was aborted").into_down()), now
             )
+
+
+def _put_behind(first: Any, exchange: Exchange) -> None:
+    """*first* was put before *exchange* while that was being begun, perhaps with others between them."""
+    while first is not exchange and first.behind is not None:
+        first = first.behind
+    if first is not exchange:
+        first.behind = exchange

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any
 
-__all__ = ["Call", "Drain", "Effect", "ReadBody", "Sleep"]
+__all__ = ["Call", "Drain", "Effect", "LaneEffect", "ReadBody", "Sleep"]
 
 
 class _Effect:
@@ -63,4 +63,17 @@ class Drain(_Effect):
     """Resume when there is room for more of the response. In applications, not in proxy filters."""
 
 
-Effect = Sleep | Call | ReadBody | Drain
+class LaneEffect(_Effect):
+    """What machines of the same lane carry out, for a callback that waits for it."""
+
+    __slots__ = ()
+
+    def begin(self, waiter: Any, token: int) -> tuple[int, Any]:
+        """Carry it out for *waiter*, a coordinator: 0 and the result, or *token* and later ``waiter.resume(token, …)``.
+
+        :raises Error: it cannot be carried out.
+        """
+        raise NotImplementedError
+
+
+Effect = Sleep | Call | ReadBody | Drain | LaneEffect

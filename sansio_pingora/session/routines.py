@@ -16,7 +16,8 @@ from typing import Any
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.machine import Command, Lane, RunFilter, StopFilters
 from sansio_pingora.session.callbacks import Form
-from sansio_pingora.session.effects import Call, Effect, Sleep
+from sansio_pingora.session.effects import Call, Effect, LaneEffect, Sleep
+from sansio_pingora.wire import HttpTask
 
 __all__ = ["AsyncCall", "Await", "Routine", "Routines", "as_error"]
 
@@ -110,6 +111,10 @@ class Routines:
             _, token = heappop(sleeping)
             self.resume(token, None, now)
         self.deadline = sleeping[0][0] if sleeping else math.inf
+
+    def take_unread(self) -> list[HttpTask]:
+        """What has come of the request and waits here to be read: it is now the caller's, and so is its read credit."""
+        return []
 
     # ── for subclasses ───────────────────────────────────────────────────────────────
 
@@ -244,6 +249,8 @@ class Routines:
 
         :raises LocalProtocolError: it is no effect of this coordinator.
         """
+        if isinstance(effect, LaneEffect):
+            return effect.begin(self, self.new_token())
         raise LocalProtocolError(f"{effect!r} is no effect that can be awaited here")
 
 

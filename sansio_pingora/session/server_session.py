@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from sansio_pingora.errors import LocalProtocolError
+from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
+from sansio_pingora.session.server_controls import Extras, ServerControls
 from sansio_pingora.wire import (
     Body,
     Done,
@@ -25,7 +26,6 @@ from sansio_pingora.wire import (
 )
 
 if TYPE_CHECKING:
-    from sansio_pingora.errors import Error
     from sansio_pingora.limits import Limits
     from sansio_pingora.machine import Connection
     from sansio_pingora.transport import SocketAddr, TransportInfo
@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["ServerSession"]
 
 
-class ServerSession:
+class ServerSession(ServerControls):
     """One exchange, seen from the server."""
 
     __slots__ = (
         "_body_done",
         "_connection",
+        "_extras",
         "_header_end",
         "_held",
         "body_bytes_read",
@@ -67,6 +68,7 @@ class ServerSession:
         held: dict[int, Any],
     ) -> None:
         self._held = held
+        self._extras: Extras | None = None
         self.released = False
         self._connection = connection
         self.stream_id = stream_id
@@ -101,18 +103,14 @@ class ServerSession:
         return None if self.req_header is None else self.req_header.fields.get(name)
 
     def request_summary(self) -> str:
-        """``METHOD target, Host: host``."""
-        return "-" if self.req_header is None else self.req_header.summary()
+        """``METHOD target, Host: host``, and whether it is a subrequest."""
+        summary = "-" if self.req_header is None else self.req_header.summary()
+        return f"{summary} (subrequest)" if self.is_subrequest else summary
 
     @property
     def limits(self) -> Limits:
         """Those of the service."""
         return self._connection.limits
-
-    @property
-    def is_http2(self) -> bool:
-        """The client speaks HTTP/2."""
-        return self.req_header is not None and self.req_header.version == b"2"
 
     @property
     def is_upgrade_req(self) -> bool:
@@ -179,6 +177,8 @@ class ServerSession:
         kind = type(task)
         if kind is Body or kind is UpgradedBody:
             self.body_bytes_read += len(task.data)  # type: ignore[union-attr]  # it has data
+            if self._extras is not None:
+                self._body_came(task.data)  # type: ignore[union-attr]  # it has data
         elif kind is Failed:
             self.closed = task.error  # type: ignore[union-attr]  # a Failed
             return
@@ -217,6 +217,11 @@ class ServerSession:
         if not self.response_done:
             self.write_task(UpgradedBody(b"", True) if self.upgraded else Done())
 
+    def finish(self) -> bool:
+        """End the response, if it has not ended; True: another request may follow on the connection."""
+        self.finish_body()
+        return self.get_keepalive() is not None
+
     def response_duplex_vec(self, tasks: list[HttpTask]) -> bool:
         """Send *tasks* in order; whether the response has ended."""
         for task in tasks:
@@ -240,6 +245,8 @@ class ServerSession:
                 )
             if self.ignore_info_resp and head.informational and not (head.status == 100 and self._expects_continue):
                 return self.room
+            if self._extras is not None:
+                self._head_goes(head)
         room = self.room = self._connection.send(self.stream_id, task, self.now)
         if kind is Header:
             status = head.status
@@ -267,6 +274,25 @@ class ServerSession:
         if self.response_written is None:
             self.write_response_header(ResponseHeader(100))
 
+    def supports_proxy_task_api(self) -> bool:
+        """Always true: a task is queued whole, and nothing that is cancelled can leave half of it."""
+        return True
+
+    def set_proxy_tasks_enabled(self, enabled: bool) -> None:
+        """Nothing: writing is the same either way."""
+
+    def send_downstream_proxy_task(self, task: HttpTask) -> None:
+        """As :meth:`write_task`."""
+        self.write_task(task)
+
+    def has_pending_downstream_proxy_tasks(self) -> bool:
+        """What was written waits for the client: ``writable`` comes when there is room again."""
+        return self.room <= 0
+
+    def write_downstream_proxy_tasks(self) -> bool:
+        """Whether the response has ended: what was queued goes out by itself."""
+        return self.response_done
+
     # ── answers of our own ───────────────────────────────────────────────────────────
 
     def generate_error(self, status: int) -> ResponseHeader:
@@ -279,28 +305,27 @@ class ServerSession:
 
     def respond_error_with_body(self, status: int, body: bytes) -> bool:
         """Answer with an error page that says *body*; False when an answer has begun already."""
+        return self.write_error_response(error_page(status), body)
+
+    def write_error_response(self, head: ResponseHeader, body: bytes = b"") -> bool:
+        """Answer with *head* and all of *body*; False when an answer has begun already."""
         if self.response_written is not None or self.closed is not None:
             return False
-        head = error_page(status)
         head.set_content_length(len(body))
         self.write_response_header(head, end=not body)
         if body:
             self.write_response_body(body, end=True)
         return True
 
-    def set_keepalive(self, seconds: int | None) -> None:
-        """None: the connection closes after this exchange. A time-out per connection is ``keepalive_timeout``.
+    def on_proxy_failure(self, error: Error) -> None:
+        """Tell who started this subrequest why it failed; the first error counts. For others nothing."""
+        if self.is_subrequest:
+            self._machine.proxy_failed(error)
 
-        :raises LocalProtocolError: *seconds* is a number: the limit is set per service here.
-        """
-        if seconds is not None:
-            raise LocalProtocolError("the keep-alive time-out is the service's limit keepalive_timeout; None closes")
-        self._connection.keep = False  # type: ignore[attr-defined]  # HTTP/1 connections have it
-
-    def shutdown(self, error: Error) -> None:
+    def shutdown(self, error: Error | None = None) -> None:
         """Break the exchange off so that the client sees it incomplete."""
         if not self.finished:
-            self.write_task(Failed(error))
+            self.write_task(Failed(error or Error(ErrorType.INTERNAL_ERROR, "the session was shut down").into_in()))
 
     def release(self) -> None:
         """No event of this exchange is wanted any more; nothing is kept for it."""

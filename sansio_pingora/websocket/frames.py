@@ -35,7 +35,7 @@ _MAX_CONTROL = 125
 
 
 class Piece(NamedTuple):
-    """What has come of a frame. Control frames come whole."""
+    """What has come of a frame, at first perhaps its head alone. Control frames come whole."""
 
     opcode: Opcode
     fin: bool
@@ -107,7 +107,8 @@ class FrameReader:
 
         :raises WebSocketFault: the frame is none.
         """
-        if self._opcode is None and not self._read_head():
+        starts = self._opcode is None
+        if starts and not self._read_head():
             return None
         buffer = self._buffer
         opcode = self._opcode
@@ -115,9 +116,8 @@ class FrameReader:
         if opcode >= Opcode.CLOSE and len(buffer) < self._left:
             return None
         at = self._length - self._left
-        starts = at == 0
         data = bytes(buffer[: self._left])
-        if not data and self._left:
+        if not data and self._left and not starts:
             return None
         del buffer[: len(data)]
         self._left -= len(data)

@@ -190,8 +190,15 @@ class WebSocketSession:
                 part = self._decoder.decode(data, last)
             except UnicodeDecodeError as exc:
                 raise WebSocketFault(CloseCode.INVALID_DATA, f"text that is not UTF-8: {exc.reason}") from None
+            if data and data[-1] >= 0x80 and self._decoder.getstate()[0][:1] == b"\xed":
+                self._judge_surrogate(self._decoder.getstate()[0])
         if part or ends:
             events.append(MessagePart(part, last, ends))
+
+    def _judge_surrogate(self, begun: bytes) -> None:
+        """Python's decoder waits for the third byte of a surrogate, which its second has given away."""
+        if len(begun) > 1 and begun[1] > 0x9F:
+            raise WebSocketFault(CloseCode.INVALID_DATA, "text that is not UTF-8: a surrogate")
 
     def _control(self, piece: Piece, events: list[WebSocketEvent], now: float) -> None:
         if piece.opcode is Opcode.CLOSE:

@@ -198,13 +198,13 @@ class Peer:
         priority: tuple[int, int, bool] | None = None,
         huffman: bool = True,
     ) -> bytes:
-        """A head, cut after *pieces* bytes into frames; *block* instead of *fields* is taken as it is."""
+        """A head, cut after *pieces* bytes into frames, or where it must be; *block* is taken as it is."""
         fields = list(fields)
         self._opened(stream, fields)
         self.streams[stream].ours_ended |= end
         if block is None:
             block = self.encoder.encode(fields, huffman=huffman)
-        cuts = [*pieces]
+        cuts = [*pieces] or [16_000] * ((len(block) - 1) // 16_000)
         first, block = (block[: cuts[0]], block[cuts[0] :]) if cuts else (block, b"")
         head = frames.HeadersFrame(stream, first)
         if end:

@@ -31,7 +31,6 @@ class Wire:
     def __init__(self, bench: Bench, endpoint: Endpoint) -> None:
         self.bench = bench
         self.endpoint = endpoint
-        self.connection: Any = endpoint.connection
         self.got = bytearray()
         """What the far end has received."""
         self.window: int | None = None
@@ -45,6 +44,11 @@ class Wire:
         self._gone = False
         self._eof = False
         self._lost: Error | None = None
+
+    @property
+    def connection(self) -> Any:
+        """What speaks on our side: another one once it is known which protocol that is to be."""
+        return self.endpoint.connection
 
     # ── the far end ──────────────────────────────────────────────────────────────────
 

@@ -8,10 +8,7 @@ __all__ = ["ReplayBuffer"]
 
 
 class ReplayBuffer:
-    """What has been sent upstream, up to *ceiling* bytes; a longer body cannot be sent again.
-
-    It holds bytes after the body filters, so that a filter sees each piece exactly once.
-    """
+    """The beginning of a body, up to *ceiling* bytes; a longer one cannot be sent again."""
 
     __slots__ = ("_ceiling", "_pieces", "complete", "end", "size", "trailers")
 
@@ -20,7 +17,7 @@ class ReplayBuffer:
         self._pieces: list[bytes] = []
         self.size = 0
         self.complete = True
-        """Everything sent so far is here."""
+        """All that was added is here."""
         self.end = False
         self.trailers: Fields | None = None
 
@@ -36,7 +33,7 @@ class ReplayBuffer:
             self._pieces.append(data)
 
     def release(self) -> None:
-        """Keep nothing any more; no other attempt can be made once something was sent."""
+        """Keep nothing any more."""
         self._pieces = []
         self.size = 0
         self.complete = False

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio_pingora.proxy.replay import ReplayBuffer
+from sansio_pingora.session import ReplayBuffer
 
 
 def test_empty():

@@ -1,0 +1,95 @@
+"""What is known of the transport under an exchange, by Pingora's names: plain values, filled by who knows them.
+
+A digest belongs to a connection: the streams of one HTTP/2 connection share it, and a subrequest gets a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sansio_pingora.transport import SocketAddr, TransportInfo
+from sansio_pingora.wire import ResponseHeader
+
+__all__ = ["Digest", "ProxyDigest", "SocketDigest", "SslDigest", "SslDigestExtension", "TimingDigest"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class TimingDigest:
+    """When one layer of a transport was ready."""
+
+    established_ts: float
+    """In monotonic seconds: TCP when it was accepted or connected, TLS when its handshake was complete."""
+
+
+@dataclass(slots=True)
+class SocketDigest:
+    """The ends of a transport and how its socket is set. None: not known, or the socket has no such thing."""
+
+    peer_addr: SocketAddr | None = None
+    local_addr: SocketAddr | None = None
+    original_dst: SocketAddr | None = None
+    """Where the client was going before the kernel redirected it here (SO_ORIGINAL_DST)."""
+    recv_buf: int | None = None
+    """SO_RCVBUF in bytes, as the kernel reports it."""
+    send_buf: int | None = None
+    """SO_SNDBUF in bytes, as the kernel reports it."""
+
+
+@dataclass(slots=True)
+class SslDigestExtension:
+    """One value of the application's own, found again by its type."""
+
+    value: Any = None
+
+    def get(self, kind: type[_T]) -> _T | None:
+        """The value, if it is of *kind*."""
+        return self.value if isinstance(self.value, kind) else None
+
+
+@dataclass(slots=True)
+class SslDigest:
+    """What a TLS handshake has settled."""
+
+    cipher: str
+    version: str
+    """As OpenSSL spells it: ``TLSv1.3``."""
+    organization: str | None = None
+    """Of the peer's certificate, if it showed one."""
+    serial_number: str | None = None
+    """In hexadecimal digits."""
+    cert_digest: bytes = b""
+    """SHA-256 of the peer's certificate as DER; empty when it showed none."""
+    extension: SslDigestExtension = field(default_factory=SslDigestExtension)
+
+
+@dataclass(slots=True)
+class ProxyDigest:
+    """How a tunnel through a proxy was opened by CONNECT."""
+
+    response: ResponseHeader
+    user_data: Any = None
+
+
+@dataclass(slots=True)
+class Digest:
+    """What is known of a transport; None where a layer is not there."""
+
+    timing_digest: list[TimingDigest | None] = field(default_factory=list)
+    """The lowest layer first: the transport, then TLS."""
+    socket_digest: SocketDigest | None = None
+    ssl_digest: SslDigest | None = None
+    proxy_digest: ProxyDigest | None = None
+
+    @classmethod
+    def of(cls, info: TransportInfo | None) -> Digest:
+        """A new one, with what *info* says."""
+        if info is None:
+            return cls()
+        return cls([TimingDigest(info.established)], SocketDigest(info.peer, info.local))
+
+    def clone(self) -> Digest:
+        """A copy that has layers added without the first one seeing them."""
+        return Digest(list(self.timing_digest), self.socket_digest, self.ssl_digest, self.proxy_digest)
