@@ -24,7 +24,7 @@ from sansio_pingora import (
     serve,
 )
 from sansio_pingora._serve import make_application, new_control, runtime_names, runtimes
-from sansio_pingora.apps import EchoApp, HttpOptions, OriginApp
+from sansio_pingora.apps import EchoApp, HttpOptions, OriginApp, WebSocketApp
 from sansio_pingora.limits import Limits
 from sansio_pingora.listeners import ServerAddress
 from sansio_pingora.session import ReadBody
@@ -251,7 +251,9 @@ def test_a_graceful_end_returns():
         ({"thread": 2}, r"unknown option 'thread' \(did you mean 'threads'\?\)"),
         ({"enginee": "native"}, r"unknown option 'enginee' \(did you mean 'engine'\?\)"),
         ({"xyzzy": 1}, "unknown option 'xyzzy'; known are"),
-        ({"h2_max_streams": 5}, "belongs to HTTP/2, which this version does not serve"),
+        ({"handshake_timeout": 5}, "belongs to TLS, which this version does not serve"),
+        ({"h2c": "perhaps"}, "'h2c' is true or false, not 'perhaps'"),
+        ({"ws_max_message": 5}, "'ws_max_message' belongs to WebSocket applications"),
         ({"head_timeout": "soon"}, "'head_timeout' takes a number, not 'soon'"),
         ({"engine": "h12"}, "'engine' is 'native' or 'hyper', not 'h12'"),
         ({"abort_on_close": 1}, "'abort_on_close' is true or false, not 1"),
@@ -281,8 +283,18 @@ def test_options_that_are_refused(options, text):
         (To("127.0.0.1:1"), {"max_buffered_body": 5}, "'max_buffered_body' belongs to handlers"),
         (OriginApp(), {"max_buffered_body": 5}, "'max_buffered_body' belongs to handlers"),
         (OriginApp(), {"idle_timeout": 5}, "'idle_timeout' belongs to proxies"),
+        (To("127.0.0.1:1"), {"ws_ping_interval": 5}, "'ws_ping_interval' belongs to WebSocket applications"),
+        (WebSocketApp(), {"max_buffered_body": 5}, "handlers, and this application is a WebSocketApp"),
     ],
-    ids=["engine of raw", "limit of raw", "handler's of a proxy", "handler's of a stream", "proxy's of a stream"],
+    ids=[
+        "engine of raw",
+        "limit of raw",
+        "handler's of a proxy",
+        "handler's of a stream",
+        "proxy's of a stream",
+        "WebSocket's of a proxy",
+        "handler's of a WebSocket",
+    ],
 )
 def test_options_without_effect_are_refused(app, options, text):
     with pytest.raises(ValueError, match=text):
@@ -296,6 +308,8 @@ def test_options_arrive():
     assert make_application(EchoApp(), {"read_timeout": 5}).limits.read_timeout == 5.0
     assert make_application(ServeHttp(echo), {"max_buffered_body": 5}).limits.max_buffered_body == 5
     assert make_application(OriginApp(), {"read_timeout": 5}).limits.read_timeout == 5.0
+    assert make_application(OriginApp(), {"ws_max_message": 5, "h2c": True}).limits.ws_max_message == 5
+    assert make_application(WebSocketApp(), {"h2c": True}).options.h2c
 
 
 async def awaited(request):

@@ -438,7 +438,10 @@ def _close(kept: Kept, now: float) -> None:
     connection = kept.connection
     if connection.closing:
         return
-    if connection.reusable or kept.receivers is not None:  # every stream of a shared one was given back, and reset
+    if kept.receivers is not None:  # every stream was given back, and reset where it was not complete
         connection.drain(now)
-    else:
+        return
+    if connection.reusable:
+        connection.drain(now)
+    if not connection.closing:
         connection.abort(now)

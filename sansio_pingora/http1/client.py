@@ -84,6 +84,11 @@ class Http1Client(Http1Connection):
         self._write_timeout = self.limits.write_timeout if write_timeout is None else write_timeout
 
     @property
+    def timeouts(self) -> tuple[float, float]:
+        """The read and the write time-out in force."""
+        return self._read_timeout, self._write_timeout
+
+    @property
     def reusable(self) -> bool:
         """Another exchange may begin: the last one is complete both ways, and not a byte is left over."""
         return (

@@ -138,6 +138,8 @@ class Http1Connection(Channel):
         self._touch()
         room = (0 if self._paused else self.limits.high_water) - self._queued
         if room <= 0:
+            if self._sent == stream_id and self.sending is not RAW:
+                return self.limits.high_water  # nothing follows: there is nothing to wait for
             self.starved = True
         return room
 

@@ -10,6 +10,7 @@ from sansio_pingora.errors import Error, ErrorSource, ErrorType
 from sansio_pingora.http2.codes import ErrorCode
 from sansio_pingora.http2.frames import goaway, window_update
 from sansio_pingora.http2.outflow import Outflow
+from sansio_pingora.http2.states import HALF_CLOSED_LOCAL, OPEN
 from sansio_pingora.http2.stream import Stream
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import AT_ONCE, Closing, ConnectionClosed, Endpoint, Event, Writable
@@ -62,6 +63,7 @@ class Channel:
         "_control",
         "_draining",
         "_goaway_sent",
+        "_held",
         "_last_key",
         "_last_served",
         "_linger_left",
@@ -79,6 +81,7 @@ class Channel:
         "_streams",
         "_taken",
         "_timers",
+        "_unread_since",
         "_waiting",
         "_window",
         "closing",
@@ -114,6 +117,8 @@ class Channel:
         self._waiting: dict[Stream, None] = {}  # whose senders were told that there is no room
         self._window = window
         self._recv_window = max(window, 65_535)
+        self._unread_since = -math.inf  # when we last stopped reading
+        self._held: dict[Stream, None] = {}  # whose clocks stand still, for the connection withholds credit
         self._returned = 0
         self._over = False  # nothing that still comes counts
         self._closed_said = False
@@ -152,6 +157,11 @@ class Channel:
     def _put(self, frame: bytes) -> None:
         self._out.append(frame)
         self._queued += len(frame)
+        # A peer that does not read its answers is asked for no more. Twice: what the driver held when it
+        # was paused counts as well, and two ends that both wait to be read would wait for ever.
+        if self._paused and self.want_read and self._taken + self._queued > 2 * self.limits.high_water:
+            self.want_read = False
+            self._unread_since = self._now
 
     def write_paused(self, now: float) -> None:
         """See :meth:`Connection.write_paused`."""
@@ -167,12 +177,16 @@ class Channel:
 
     def write_resumed(self, now: float) -> list[Event]:
         """See :meth:`Connection.write_resumed`."""
+        self._now = now
+        events = self._said_soon()
         self._paused = False
         self._taken = self._control = 0
+        if not (self.want_read or self.closing or self._peer_ended):
+            self.want_read = True
+            self._read_again(now)
         if not self.closing:
             self.stalled = False
             self._set(Timer.FLUSH, math.inf)
-        events: list[Event] = []
         self._wake_senders(events)
         self.starved = self._outflow.ready
         return events
@@ -188,6 +202,13 @@ class Channel:
                 del self._waiting[stream]
                 stream.waiting = False
                 events.append((stream.key, Writable(room)))
+
+    def _read_again(self, now: float) -> None:
+        """What was due from the peer when we stopped reading is due again, and not by the old clocks."""
+        for stream in self._streams.values():
+            if stream.read_deadline != math.inf:
+                stream.began += now - self._unread_since
+                self._came(stream, now)
 
     def _room(self, stream: Stream) -> int:
         limits = self.limits
@@ -210,6 +231,15 @@ class Channel:
             self._put(window_update(0, self._returned))
             self._recv_window += self._returned
             self._returned = 0
+            if self._held and self._recv_window > 0:
+                held, self._held = self._held, {}
+                for stream in held:
+                    if stream.state is OPEN or stream.state is HALF_CLOSED_LOCAL:
+                        self._came(stream, self._now)
+
+    def _came(self, stream: Stream, now: float) -> None:
+        """Part of a message came, or may come again, and more is due."""
+        raise NotImplementedError
 
     # ── clocks ──────────────────────────────────────────────────────────────────────────
 
@@ -218,6 +248,11 @@ class Channel:
         self._more.append(event)
         self._set(Timer.MORE, AT_ONCE)
         self._touch()
+
+    def _said_soon(self) -> list[Event]:
+        """The events that wait already: they come before what an input brings."""
+        events, self._more = self._more, []
+        return events
 
     def _set(self, timer: Timer, deadline: float) -> None:
         self._timers[timer] = deadline
@@ -251,20 +286,26 @@ class Channel:
         self._by_key.pop(stream.key, None)
         if stream.id:
             self._streams.pop(stream.id, None)
-            closed = self._closed
-            closed[stream.id] = how
-            if len(closed) > _REMEMBERED:
-                del closed[next(iter(closed))]
+            self._remember(stream.id, how)
         if stream.queue is not None:
             self._outflow.drop(stream)
         if stream.waiting:
             self._waiting.pop(stream, None)
         if stream.armed != math.inf:
             self._clocks.forget(stream)
+        if self._held:
+            self._held.pop(stream, None)
         if stream.unconsumed:
             self._return_credit(stream.unconsumed)
             stream.unconsumed = 0
         stream.state = how  # type: ignore[assignment]  # a State
+
+    def _remember(self, stream_id: int, how: int) -> None:
+        """*stream_id* is closed."""
+        closed = self._closed
+        closed[stream_id] = how
+        if len(closed) > _REMEMBERED:
+            del closed[next(iter(closed))]
 
     def _tell(self, stream: Stream, error: Error, events: list[Event]) -> None:
         """Tell who holds *stream* that it is over."""
@@ -355,6 +396,11 @@ class Channel:
     def idle(self) -> bool:
         """No stream is open."""
         return not self._by_key
+
+    @property
+    def draining(self) -> bool:
+        """The streams that are open are the last."""
+        return self._draining or self._over
 
     @property
     def held(self) -> int:

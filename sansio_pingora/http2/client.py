@@ -14,7 +14,7 @@ from sansio_pingora.http2.hpack import FieldBlock
 from sansio_pingora.http2.states import HALF_CLOSED_LOCAL, OPEN, RESET_LOCAL, RESET_REMOTE
 from sansio_pingora.http2.stream import Stream
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import Event
+from sansio_pingora.machine import ConnectionClosed, Event
 from sansio_pingora.wire import (
     Failed,
     Header,
@@ -144,6 +144,8 @@ class Http2Client(Http2Connection):
             return
         ends = (end or declared == 0) and not tunnel
         self._put_request(stream, items, ends, now)
+        if not stream.id:
+            return
         if ends:
             stream.mute = not end
             self._local_end(stream, now)
@@ -151,6 +153,12 @@ class Http2Client(Http2Connection):
             self._came(stream, now)  # whoever sends the body waits for the word of this origin
 
     def _put_request(self, stream: Stream, items: Items, ends: bool, now: float) -> None:
+        if len(self._streams) >= self.peer_max_streams:  # its SETTINGS came after the stream was opened
+            stream.heard = False
+            refused = _refusal(ErrorCode.REFUSED_STREAM, "the origin allows no more streams")
+            self._say_soon((stream.key, Failed(refused)))
+            self._forget(stream, RESET_LOCAL)
+            return
         stream.id = self._next_id
         self._next_id += 2
         stream.send_window = self._peer_window
@@ -168,7 +176,8 @@ class Http2Client(Http2Connection):
                 continue
             if self.connect_protocol:
                 self._put_request(stream, items, False, now)
-                self._came(stream, now)
+                if stream.id:
+                    self._came(stream, now)
             else:
                 self._no_connect_protocol(stream)
 
@@ -294,6 +303,9 @@ class Http2Client(Http2Connection):
         if not self._by_key and not self._over and (self._goaway_received or self._draining):
             self._say_goodbye(ErrorCode.NO_ERROR)
             self._linger(now)
+            if not self._closed_said:
+                self._closed_said = True
+                self._say_soon((0, ConnectionClosed(None)))
 
     def _as_stream_error(self, stream: Stream, error: Error) -> Error:
         copy = super()._as_stream_error(stream, error)
@@ -330,7 +342,7 @@ class Http2Client(Http2Connection):
     def receive_eof(self, now: float) -> list[Event]:
         """See :meth:`Connection.receive_eof`."""
         self._now = now
-        events: list[Event] = []
+        events = self._said_soon()
         self._peer_ended = True
         error = Error(ErrorType.CONNECTION_CLOSED, "the origin closed the connection")
         self._fail_all(error, events, RESET_REMOTE)

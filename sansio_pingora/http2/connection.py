@@ -74,9 +74,12 @@ class Http2Connection(Receiving):
             self._cut(stream, now)
         self._touch()
         room = self._room(stream)
-        if room <= 0 and not stream.waiting and stream_id in self._by_key:
-            stream.waiting = True
-            self._waiting[stream] = None
+        if room <= 0:
+            if not self._is_sending(stream):
+                return self.limits.high_water  # nothing follows: there is nothing to wait for
+            if not stream.waiting:
+                stream.waiting = True
+                self._waiting[stream] = None
         return room
 
     def _send_head(self, stream: Stream, head: object, end: bool, now: float) -> None:
@@ -275,7 +278,7 @@ class Http2Connection(Receiving):
     def handle_timeout(self, now: float) -> list[Event]:
         """See :meth:`Connection.handle_timeout`."""
         self._now = now
-        events: list[Event] = []
+        events = self._said_soon()
         timers = self._timers
         for timer in Timer:
             if timers[timer] <= now:
@@ -296,9 +299,8 @@ class Http2Connection(Receiving):
             raise ConnectionFault(ErrorCode.SETTINGS_TIMEOUT, "our SETTINGS were not acknowledged")
         if timer is Timer.HEAD:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a head was not complete within head_timeout")
-        if timer is Timer.MORE:
-            events += self._more
-            self._more = []
+        if not self.want_read and (timer is Timer.SETTINGS or timer is Timer.HEAD or timer is Timer.PONG):
+            self._set(timer, now + self.limits.h2_ping_timeout)  # what is not read cannot be late
         elif timer is Timer.STALL and (self._paused or self._outflow.window > 0):
             self._set(Timer.STALL, now + self.limits.h2_connection_stall_timeout)  # not the window holds it up
         elif timer is Timer.STALL:
@@ -336,6 +338,8 @@ class Http2Connection(Receiving):
         if stream.read_deadline <= now:
             if stream.recv_window <= 0 or self._recv_window <= 0:
                 stream.read_deadline = math.inf  # the peer waits for us
+                if self._recv_window <= 0:
+                    self._held[stream] = None
             else:
                 self._read_timed_out(stream, events, now)
                 return
@@ -363,7 +367,7 @@ class Http2Connection(Receiving):
 
     def transport_lost(self, reason: Error | None, now: float) -> list[Event]:
         """See :meth:`Connection.transport_lost`."""
-        events: list[Event] = []
+        events = self._said_soon()
         self._peer_ended = True
         self._lost(reason, events, now, RESET_REMOTE)
         return events

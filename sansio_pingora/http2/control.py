@@ -121,13 +121,21 @@ class Control(Channel):
         if flags & ACK:
             if payload:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement with settings")
+            if self._settings_acked:
+                self._budgets.unknown()  # it answers nothing
             self._own_settings_acked()
             return
         self._budgets.settings(now)
         self._peer_settings = True
         self.connect_protocol = bool(self.connect_protocol)
+        window = None
         for setting, value in parse_settings(payload):
-            self._apply(setting, value)
+            if setting == Setting.INITIAL_WINDOW_SIZE:
+                window = self._judged_window(value)
+            else:
+                self._apply(setting, value)
+        if window is not None:  # once, however often it stands there: each change reaches every stream
+            self._apply_window(window)
         self._answer_control(_ACKNOWLEDGED)
 
     def _own_settings_acked(self) -> None:
@@ -145,16 +153,7 @@ class Control(Channel):
 
     def _apply(self, setting: int, value: int) -> None:
         """RFC 9113 section 6.5.2; what is not known is ignored."""
-        if setting == Setting.INITIAL_WINDOW_SIZE:
-            if value > MAX_WINDOW:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, f"an initial window of {value}")
-            change, self._peer_window = value - self._peer_window, value
-            for stream in self._streams.values():
-                try:
-                    self._outflow.grant_stream(stream, change)
-                except StreamFault as fault:
-                    raise ConnectionFault(fault.code, fault.reason) from None
-        elif setting == Setting.MAX_FRAME_SIZE:
+        if setting == Setting.MAX_FRAME_SIZE:
             if not _DEFAULT_FRAME <= value < 1 << 24:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a largest frame of {value}")
             self._peer_frame = min(value, self.limits.high_water)
@@ -164,6 +163,19 @@ class Control(Channel):
             self.peer_max_streams = value
         elif setting == Setting.ENABLE_PUSH or setting == Setting.ENABLE_CONNECT_PROTOCOL:
             self._apply_flag(setting, value)
+
+    def _judged_window(self, value: int) -> int:
+        if value > MAX_WINDOW:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, f"an initial window of {value}")
+        return value
+
+    def _apply_window(self, value: int) -> None:
+        change, self._peer_window = value - self._peer_window, value
+        for stream in self._streams.values():
+            try:
+                self._outflow.grant_stream(stream, change)
+            except StreamFault as fault:
+                raise ConnectionFault(fault.code, fault.reason) from None
 
     def _apply_flag(self, setting: int, value: int) -> None:
         if value > 1 or (setting == Setting.ENABLE_CONNECT_PROTOCOL and self.connect_protocol and not value):
@@ -175,10 +187,12 @@ class Control(Channel):
         if not flags & ACK:
             self._budgets.ping(now)
             self._answer_control(ping(payload, ACK))
-        elif payload == ALIVE_PING:
+        elif payload == ALIVE_PING and self._timers[Timer.PONG] != math.inf:
             self._set(Timer.PONG, math.inf)
-        elif payload == DRAIN_PING:
+        elif payload == DRAIN_PING and self._timers[Timer.DRAIN] != math.inf:
             self._drain_heard(now)
+        else:
+            self._budgets.unknown()  # it answers nothing
 
     def _drain_heard(self, now: float) -> None:
         """The peer knows of our first GOAWAY."""

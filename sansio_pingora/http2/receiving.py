@@ -82,7 +82,7 @@ class Receiving(Control):
         if not data:
             return self.receive_eof(now)
         self._now = now
-        events: list[Event] = []
+        events = self._said_soon()
         if self._over:
             self._discard(len(data), now)
             return events
@@ -224,6 +224,8 @@ class Receiving(Control):
             block = self._decoder.decode(raw, self.limits.max_head)
         except HpackFault as exc:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(exc)) from None
+        if not raw and not flags & END_STREAM:
+            self._budgets.empty()
         if self._judged(stream_id, HEADERS):
             self._head(stream_id, block, bool(flags & END_STREAM), events, now)
 
@@ -245,6 +247,8 @@ class Receiving(Control):
         stream = self._streams.get(stream_id)
         if stream is None or (stream.state is not OPEN and stream.state is not HALF_CLOSED_LOCAL):
             self._return_credit(size)
+            if not size and not flags & END_STREAM:
+                self._budgets.empty()  # what must be ignored is not free either
             self._judged(stream_id, DATA)
             return
         end = bool(flags & END_STREAM)
@@ -279,6 +283,8 @@ class Receiving(Control):
                 events.append((stream.key, UpgradedBody(data, end)))
         elif not stream.heard:
             self._unheard(stream, len(data), events, now)
+            if stream.id not in self._streams:
+                return
         elif data:
             events.append((stream.key, Body(data, end)))
         else:
@@ -296,10 +302,6 @@ class Receiving(Control):
         else:
             self._credit(stream, size, now)
 
-    def _came(self, stream: Stream, now: float) -> None:
-        """Part of a message came, and more is due."""
-        raise NotImplementedError
-
     def _remote_end(self, stream: Stream, events: list[Event], now: float) -> None:
         """The peer has ended its side of *stream*."""
         stream.state = REMOTE_END[stream.state]
@@ -315,6 +317,7 @@ class Receiving(Control):
         stream = self._by_key.get(stream_id)
         if stream is None:
             return  # the credit of a stream that is over was returned with it
+        self._now = now
         self._credit(stream, size, now)
         if self._out:
             self._touch()
@@ -332,8 +335,11 @@ class Receiving(Control):
         if stream is not None:
             self._tell(stream, self._fault_error(fault), events)
             self._forget(stream, RESET_LOCAL)
-        elif fault.stream_id not in self._closed:
-            self._closed[fault.stream_id] = RESET_LOCAL
+        elif self._closed.get(fault.stream_id) == RESET_LOCAL:
+            self._budgets.reset(now)
+            return  # it was reset already
+        else:
+            self._remember(fault.stream_id, RESET_LOCAL)
         self._answer_control(rst_stream(fault.stream_id, fault.code))
         self._stream_closed(now)
         self._budgets.reset(now)  # whoever provokes resets pays for them (CVE-2025-8671)

@@ -125,7 +125,7 @@ class Http2Server(Http2Connection):
         self._judge_dependency(stream_id)
         limits = self.limits
         if self._goaway_sent or len(self._streams) >= limits.h2_max_streams:
-            self._closed[stream_id] = RESET_LOCAL
+            self._remember(stream_id, RESET_LOCAL)
             self._answer_control(rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
             self._budgets.reset(now)
             return
@@ -218,10 +218,12 @@ class Http2Server(Http2Connection):
             return  # what is read on has its time already
         elif stream.recv_window <= 0 or self._recv_window <= 0:
             stream.read_deadline = math.inf
+            if self._recv_window <= 0:
+                self._held[stream] = None
             if stream.stopped < stream.began:
                 stream.stopped = now
         else:
-            if stream.stopped > stream.began:
+            if stream.stopped >= stream.began:
                 stream.began += now - stream.stopped  # the time in which we did not read is not the client's
                 stream.stopped = -math.inf
             deadline = now + limits.body_idle_timeout
@@ -360,8 +362,8 @@ class Http2Server(Http2Connection):
             self._refuse(stream, fault, events, now)
 
     def _timer_expired(self, timer: Timer, events: list[Event], now: float) -> None:
-        if timer is Timer.FIRST_BYTE:
-            self._say_closed(None, events)
+        if timer is Timer.FIRST_BYTE or (timer is Timer.HEAD and self._awaits_preface):
+            self._say_closed(None, events)  # without a word to who has not said that it speaks HTTP/2
             self._close(now)
         elif timer is Timer.KEEPALIVE:
             if not self._streams:
@@ -405,7 +407,7 @@ class Http2Server(Http2Connection):
     def receive_eof(self, now: float) -> list[Event]:
         """See :meth:`Connection.receive_eof`: requests that have come whole are answered."""
         self._now = now
-        events: list[Event] = []
+        events = self._said_soon()
         self._peer_ended = True
         self.want_read = False
         error = Error(ErrorType.CONNECTION_CLOSED, "the client closed the connection")

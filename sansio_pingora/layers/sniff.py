@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from sansio_pingora.errors import Error, LocalProtocolError
@@ -79,13 +80,11 @@ class PrefaceSniff:
 
     def receive_eof(self, now: float) -> list[Event]:
         """See :meth:`Connection.receive_eof`: an end before a protocol."""
-        self.closing = Closing.AFTER_FLUSH
-        return [(0, ConnectionClosed(None))]
+        return self._close(Closing.AFTER_FLUSH, None)
 
     def transport_lost(self, reason: Error | None, now: float) -> list[Event]:
         """See :meth:`Connection.transport_lost`."""
-        self.closing = Closing.ABORT
-        return [(0, ConnectionClosed(reason))]
+        return self._close(Closing.ABORT, reason)
 
     def handle_timeout(self, now: float) -> list[Event]:
         """See :meth:`Connection.handle_timeout`: a client that says nothing is told nothing."""
@@ -131,8 +130,13 @@ class PrefaceSniff:
 
     def abort(self, now: float) -> None:
         """See :meth:`Connection.abort`."""
-        self.closing = Closing.ABORT
+        self._close(Closing.ABORT, None)
         self._touch()
+
+    def _close(self, how: Closing, reason: Error | None) -> list[Event]:
+        self.closing = how
+        self.deadline = math.inf
+        return [(0, ConnectionClosed(reason))]
 
     def next_reason(self) -> str:
         """See :meth:`Connection.next_reason`."""

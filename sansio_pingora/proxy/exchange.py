@@ -266,8 +266,6 @@ class ProxyExchange(Routines):
             self._pool_token = 0
         self.lease = lease
         lease.listen(self)
-        if lease.reused:  # by whoever made it; this peer may want other time-outs
-            lease.connection.set_timeouts(peer.options.read_timeout, peer.options.write_timeout)
         try:
             error = yield from self._duplex_over(lease, peer)
         except Exception as exc:
@@ -307,6 +305,8 @@ class ProxyExchange(Routines):
                 yield from self.run_filter(found, session, request, ctx)
         self.phase = "duplex"
         if self._outcome is None:  # the origin may have left while a filter waited
+            if lease.reused:  # by whoever made it; this peer may want other time-outs
+                lease.connection.set_timeouts(peer.options.read_timeout, peer.options.write_timeout)
             room = lease.connection.send(lease.stream_id, Header(request, session.is_body_empty()), self.now)
             self._reached_origin = True
             self.response_pump.state = FLOW
@@ -341,6 +341,7 @@ class ProxyExchange(Routines):
     def _fail(self, error: Error) -> _Story:
         """Answer a request that failed, as far as that can be done, and say why in one line of the log."""
         session, ctx = self.session, self.ctx
+        session.on_proxy_failure(error)
         also = ""
         if session.closed is None and session.response_written is None:
             try:

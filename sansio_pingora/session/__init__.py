@@ -3,9 +3,20 @@
 from sansio_pingora.session.bridging import Bridge, bridge, websocket_accept
 from sansio_pingora.session.callbacks import Form, blocking, check_form, form_of
 from sansio_pingora.session.client_session import ClientSession
+from sansio_pingora.session.custom import CustomClient, CustomConnection, CustomServer
+from sansio_pingora.session.digest import (
+    Digest,
+    ProxyDigest,
+    SocketDigest,
+    SslDigest,
+    SslDigestExtension,
+    TimingDigest,
+)
 from sansio_pingora.session.dispatch import Dispatcher, Exchange, HttpHandler
 from sansio_pingora.session.effects import Call, Drain, Effect, LaneEffect, ReadBody, Sleep
 from sansio_pingora.session.forwarding import HOP_BY_HOP, forwarded_request, forwarded_response
+from sansio_pingora.session.messages import MAX_MESSAGES, CustomMessages, MessageFlow, NextMessage, RoomForMessage
+from sansio_pingora.session.piping import PerLane, PipeState, PipeSubrequest, SavedBody, SessionBody, TaskFilter
 from sansio_pingora.session.raw import RawConnection
 from sansio_pingora.session.replay import ReplayBuffer
 from sansio_pingora.session.routines import AsyncCall, Await, Routine, Routines, as_error
@@ -18,14 +29,23 @@ from sansio_pingora.session.server_connection import (
     server_codec,
 )
 from sansio_pingora.session.server_session import ServerSession
+from sansio_pingora.session.subrequest import SubrequestConnection, start_subrequest
+from sansio_pingora.session.subrequest_flow import clear_request_body_headers
+from sansio_pingora.session.subrequest_handle import SubrequestHandle, SubrequestReceiver
 
 __all__ = [
     "HOP_BY_HOP",
+    "MAX_MESSAGES",
     "AsyncCall",
     "Await",
     "Bridge",
     "Call",
     "ClientSession",
+    "CustomClient",
+    "CustomConnection",
+    "CustomMessages",
+    "CustomServer",
+    "Digest",
     "Dispatcher",
     "Drain",
     "Effect",
@@ -34,24 +54,43 @@ __all__ = [
     "Form",
     "HttpHandler",
     "LaneEffect",
+    "MessageFlow",
+    "NextMessage",
+    "PerLane",
+    "PipeState",
+    "PipeSubrequest",
+    "ProxyDigest",
     "RawConnection",
     "ReadBody",
     "ReplayBuffer",
+    "RoomForMessage",
     "Routine",
     "Routines",
+    "SavedBody",
     "ServerConnection",
     "ServerMaker",
     "ServerSession",
+    "SessionBody",
     "Sleep",
+    "SocketDigest",
+    "SslDigest",
+    "SslDigestExtension",
+    "SubrequestConnection",
+    "SubrequestHandle",
+    "SubrequestReceiver",
+    "TaskFilter",
+    "TimingDigest",
     "as_error",
     "blocking",
     "bridge",
     "check_form",
+    "clear_request_body_headers",
     "client_codec",
     "client_http2",
     "form_of",
     "forwarded_request",
     "forwarded_response",
     "server_codec",
+    "start_subrequest",
     "websocket_accept",
 ]

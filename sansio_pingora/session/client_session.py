@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
+from sansio_pingora.session.controls import SessionControls
+from sansio_pingora.session.digest import Digest
 from sansio_pingora.wire import (
     Body,
     Done,
@@ -18,18 +21,18 @@ from sansio_pingora.wire import (
 )
 
 if TYPE_CHECKING:
-    from sansio_pingora.errors import Error
     from sansio_pingora.machine import Connection
     from sansio_pingora.transport import SocketAddr, TransportInfo
 
 __all__ = ["ClientSession"]
 
 
-class ClientSession:
+class ClientSession(SessionControls):
     """One exchange, seen from the client; *stream_id* came from ``connection.open_stream``."""
 
     __slots__ = (
         "_connection",
+        "_digest",
         "_raw",
         "info",
         "now",
@@ -50,6 +53,7 @@ class ClientSession:
         self.request_done = False
         """The request is complete, or of a tunnel our direction."""
         self._raw = False
+        self._digest: Digest | None = None
         self.response_header: ResponseHeader | None = None
         """The last head that arrived, informational or final."""
         self.response_done = False
@@ -85,6 +89,17 @@ class ClientSession:
             self._connection.send(self.stream_id, Done(), self.now)
             self.request_done = True
 
+    def read_response_header(self) -> ResponseHeader | None:
+        """The last head that has arrived, informational or final; None: none has."""
+        return self.response_header
+
+    def read_response_body(self) -> NoReturn:
+        """The next bytes of the response, in Pingora.
+
+        :raises LocalProtocolError: always.
+        """
+        raise LocalProtocolError("nothing is kept here: the bytes come as tasks to the receiver of the connection")
+
     def received(self, task: HttpTask) -> None:
         """Account for a task of the response that has arrived."""
         if isinstance(task, Header):
@@ -102,11 +117,46 @@ class ClientSession:
             return False
         return head.status == 101 or (self.request_written.method == b"CONNECT" and 200 <= head.status < 300)
 
-    def shutdown(self, error: Error) -> None:
+    def shutdown(self, error: Error | None = None) -> None:
         """Break the exchange off."""
         if not self.response_done:
+            error = error or Error(ErrorType.INTERNAL_ERROR, "the session was shut down").into_in()
             self._connection.send(self.stream_id, Failed(error), self.now)
             self.response_done = True
+
+    # ── the rest of what Pingora's has ───────────────────────────────────────────────
+
+    def set_read_timeout(self, seconds: float | None) -> None:
+        """How long the origin may send nothing while it owes an answer; None: as the limit ``read_timeout`` says.
+
+        From the next operation on.
+
+        :raises LocalProtocolError: the connection sets that for all its exchanges alike.
+        """
+        machine = self._own_timeouts("set_read_timeout")
+        machine.set_timeouts(seconds, machine.timeouts[1])
+
+    def set_write_timeout(self, seconds: float | None) -> None:
+        """How long the origin may take nothing of what waits for it; None: as the limit ``write_timeout`` says.
+
+        From the next operation on.
+
+        :raises LocalProtocolError: the connection sets that for all its exchanges alike.
+        """
+        machine = self._own_timeouts("set_write_timeout")
+        machine.set_timeouts(machine.timeouts[0], seconds)
+
+    def _own_timeouts(self, what: str) -> Any:
+        machine = self._machine
+        if getattr(machine, "timeouts", None) is None:
+            self._cannot(what, "its streams share the time-outs of the connection, set them in PeerOptions")
+        return machine
+
+    def digest(self) -> Digest:
+        """What is known of the transport: it may be changed."""
+        if self._digest is None:
+            self._digest = Digest.of(self.info)
+        return self._digest
 
     def _tunnels(self) -> bool:
         """What we send from here on is opaque: a body that was begun before the switch goes first."""

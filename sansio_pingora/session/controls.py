@@ -14,7 +14,7 @@ from sansio_pingora.session.digest import Digest
 if TYPE_CHECKING:
     from sansio_pingora.machine import Connection
     from sansio_pingora.session.messages import CustomMessages, MessageFlow
-    from sansio_pingora.transport import SocketAddr, TransportInfo
+    from sansio_pingora.transport import TransportInfo
 
 __all__ = ["FOREVER", "SUBREQUEST", "SessionControls"]
 
@@ -100,10 +100,6 @@ class SessionControls:
             "the transport is its driver's, and machines never see it: "
             "for opaque bytes answer with 101, or 2xx to CONNECT, and write the body"
         )
-
-    def _address(self, *, peer: bool) -> SocketAddr | None:
-        info = self.info
-        return None if info is None else info.peer if peer else info.local
 
     # ── messages beside the stream ───────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.machine import Connection, ConnectionClosed, Writable
+from sansio_pingora.session.digest import Digest
 from sansio_pingora.session.server_controls import Held
 from sansio_pingora.session.server_session import ServerSession
 from sansio_pingora.transport import TransportInfo
@@ -44,6 +45,10 @@ class Dispatcher:
         self._handler = handler
         self._info = info
         self._exchanges = Held()
+
+    def share(self, digest: Digest) -> None:
+        """What every session of this connection says of its transport."""
+        self._exchanges.digest = digest
 
     def receive_event(self, stream_id: int, value: Any, now: float) -> None:
         """Take one event of the connection."""

@@ -64,7 +64,7 @@ class Drain(_Effect):
 
 
 class LaneEffect(_Effect):
-    """What machines of the same lane carry out, for a callback that waits for it."""
+    """What machines of the same lane carry out: ``yield from`` it or ``await`` it to wait for it."""
 
     __slots__ = ()
 
@@ -74,6 +74,18 @@ class LaneEffect(_Effect):
         :raises Error: it cannot be carried out.
         """
         raise NotImplementedError
+
+    def cancel(self) -> None:
+        """Whoever waited was interrupted, and is to be told nothing."""
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        try:
+            return (yield self)
+        except BaseException:
+            self.cancel()
+            raise
+
+    __iter__ = __await__
 
 
 Effect = Sleep | Call | ReadBody | Drain | LaneEffect

@@ -1,20 +1,30 @@
 """What a message keeps when it is passed on, from one version of HTTP to the same or another.
 
-============================  =============================================================================
-towards HTTP/1                towards HTTP/2
-============================  =============================================================================
-``:method`` ``:path``         the same parts of the head: they are read and written by the connections
-``Host`` is ``:authority``    ``:authority`` is ``Host``; both in one place, ``head.fields``
-hop-by-hop fields end here    the same (RFC 9110 section 7.6.1, RFC 9113 section 8.2.2)
-framing by the connection     none: DATA and END_STREAM; a Content-Length is kept and must be right
-``Connection: TE, TE:         ``te: trailers``
-trailers``
-``Cookie`` as one field       as it came; crumbs are joined where they come in (RFC 9113 section 8.2.3)
-reason: the customary one     none
-``Upgrade`` of a WebSocket    extended CONNECT (RFC 8441), and back: :mod:`sansio_pingora.session.bridging`
-any other ``Upgrade``         does not pass (RFC 9113 section 8.6)
-``Expect``                    ``expect``
-============================  =============================================================================
+======================  ==========================================  ==============================================
+of a message            towards HTTP/1 (RFC 9112)                   towards HTTP/2 (RFC 9113, by section)
+======================  ==========================================  ==============================================
+method, target, status  the start line                              ``:method``, ``:path``, ``:status`` (8.3)
+authority               ``Host``                                    ``:authority`` (8.3.1)
+scheme                  –                                           ``:scheme``, of our connection to the origin
+version, reason         ours; the customary phrase if it had none   – (8.3.2)
+names of fields         spelled as they came                        in lower case (8.2.1)
+fields of a connection  end here (RFC 9110 section 7.6.1)           end here, and none is put in (8.2.2)
+framing                 Content-Length as it came, else chunks,     DATA up to END_STREAM; a Content-Length that
+                        else the end of the connection (1.0)        came stays, and must be right (8.1.1)
+trailers                behind the last chunk; none to HTTP/1.0     the head that ends the stream (8.1)
+``TE: trailers``        with ``Connection: TE``                     ``te: trailers`` (8.2.2)
+crumbs of ``Cookie``    one field                                   one field (8.2.3 allows it)
+``Expect``              as it came; none to an origin of 1.0        as it came
+1xx                     as they came; none to a client of 1.0       as they came; never 101 (8.6)
+``Upgrade``             of a WebSocket, or what is not HTTP         of a WebSocket: an extended CONNECT (RFC 8441);
+                                                                    of anything else it ends here (8.6)
+CONNECT                 the authority as target                     ``:method``, ``:authority`` (8.5)
+everything else         as it came: ``Via``, ``Forwarded`` …        as it came
+======================  ==========================================  ==============================================
+
+Both sides meet in one form of head: the authority is its Host field, pseudo-header fields are its
+attributes, and the crumbs of a cookie were joined as they came in. So what stands here is what is neither
+read nor written by the connections themselves. The WebSocket is :mod:`sansio_pingora.session.bridging`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ MAX_MESSAGES = 128
 class MessageFlow:
     """Messages one way, in order. Bytes of them wait here until they are read, and their writer waits with them.
 
-    ``message = yield flow.next_message()`` and ``yield flow.room_for_more()`` in callbacks that wait.
+    ``message = yield from flow.next_message()`` and ``yield from flow.room_for_more()`` in callbacks that wait.
     """
 
     __slots__ = ("_max_bytes", "_max_messages", "_queue", "_reader", "_size", "_stir", "_writer", "error", "finished")
@@ -55,7 +55,9 @@ class MessageFlow:
         if self.finished:
             raise LocalProtocolError("a message behind the end of its flow")
         if self.room <= 0:
-            raise LocalProtocolError(f"{len(self._queue)} messages wait already: wait for room_for_more() when there is 0")
+            raise LocalProtocolError(
+                f"{len(self._queue)} messages wait already: wait for room_for_more() when there is 0"
+            )
         self.push(message)
         return self.room
 
@@ -118,27 +120,43 @@ class MessageFlow:
         """``waiter.resume(token, None, now)`` when there is room, or nothing can be written any more."""
         self._writer = (waiter, token)
 
+    def withdraw(self, effect: LaneEffect) -> None:
+        """Who waited by *effect* waits no more."""
+        if type(effect) is NextMessage:
+            self._reader = None
+        else:
+            self._writer = None
+
     def tell(self, now: float) -> None:
         """Tell who waits: the connection's to call, from no other machine's call but its driver's."""
-        reader, writer = self._reader, self._writer
+        reader = self._reader
         if reader is not None and (self._queue or self.finished):
             self._reader = None
             if self._queue or self.error is None:
                 reader[0].resume(reader[1], self.read(), now)
             else:
                 reader[0].fail(reader[1], self.error, now)
+        writer = self._writer
         if writer is not None and (self.room > 0 or self.finished):
             self._writer = None
             writer[0].resume(writer[1], None, now)
 
 
-class NextMessage(LaneEffect):
-    """The next message of a flow, or None behind the last."""
-
+class _FlowEffect(LaneEffect):
     __slots__ = ("_flow",)
 
     def __init__(self, flow: MessageFlow) -> None:
         self._flow = flow
+
+    def cancel(self) -> None:
+        """See :class:`LaneEffect`."""
+        self._flow.withdraw(self)
+
+
+class NextMessage(_FlowEffect):
+    """The next message of a flow, or None behind the last."""
+
+    __slots__ = ()
 
     def begin(self, waiter: Any, token: int) -> tuple[int, Any]:
         """See :class:`LaneEffect`."""
@@ -150,13 +168,10 @@ class NextMessage(LaneEffect):
         return token, None
 
 
-class RoomForMessage(LaneEffect):
+class RoomForMessage(_FlowEffect):
     """Room in a flow, or its end."""
 
-    __slots__ = ("_flow",)
-
-    def __init__(self, flow: MessageFlow) -> None:
-        self._flow = flow
+    __slots__ = ()
 
     def begin(self, waiter: Any, token: int) -> tuple[int, Any]:
         """See :class:`LaneEffect`."""

@@ -162,6 +162,11 @@ class ServerConnection:
         """What the client speaks."""
         return self._inner.version
 
+    @property
+    def machine(self) -> Connection:
+        """The connection that does the work: of HTTP/1 or of HTTP/2, as soon as that is known."""
+        return self._inner
+
     def timeout(self, now: float) -> float | None:
         """Seconds until :meth:`handle_timeout` is due, for ``settimeout``: at least 0.001, None when never."""
         deadline = self._inner.deadline

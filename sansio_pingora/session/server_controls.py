@@ -40,7 +40,7 @@ class Extras:
 class ServerControls(SessionControls):
     """What a :class:`ServerSession` can do beyond reading a request and writing a response."""
 
-    __slots__ = ()
+    __slots__ = ("_extras", "ignore_info_resp")
 
     _extras: Extras | None
     _held: dict[int, Any]
@@ -49,6 +49,7 @@ class ServerControls(SessionControls):
     upgraded: bool
     req_header: RequestHeader | None
     ignore_info_resp: bool
+    """Informational heads go nowhere, but for a 100 that the client waits for."""
 
     # ── the request, by Pingora's names ──────────────────────────────────────────────
 
@@ -162,7 +163,9 @@ class ServerControls(SessionControls):
     def get_keepalive(self) -> float | None:
         """How long the connection will wait for another request, as far as it is known now; 0: for ever; None: not."""
         machine = self._machine
-        if self.is_subrequest or machine.closing or not getattr(machine, "keep", True):
+        if self.is_subrequest or machine.closing:
+            return None
+        if not getattr(machine, "keep", True) or getattr(machine, "draining", False):  # HTTP/1, and the others
             return None
         timeout = machine.limits.keepalive_timeout
         return 0 if timeout >= FOREVER else timeout
@@ -261,7 +264,7 @@ class ServerControls(SessionControls):
     # ── when the client is not as it should be ───────────────────────────────────────
 
     def set_ignore_info_resp(self, ignore: bool) -> None:
-        """Informational heads go nowhere, but for a 100 that the client waits for."""
+        """See :attr:`ignore_info_resp`."""
         self.ignore_info_resp = ignore
 
     def set_close_on_response_before_downstream_finish(self, close: bool) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
-from sansio_pingora.session.server_controls import Extras, ServerControls
+from sansio_pingora.session.server_controls import ServerControls
 from sansio_pingora.wire import (
     Body,
     Done,
@@ -39,14 +39,12 @@ class ServerSession(ServerControls):
     __slots__ = (
         "_body_done",
         "_connection",
-        "_extras",
         "_header_end",
         "_held",
         "body_bytes_read",
         "body_bytes_sent",
         "closed",
         "generated",
-        "ignore_info_resp",
         "info",
         "now",
         "released",
@@ -68,7 +66,7 @@ class ServerSession(ServerControls):
         held: dict[int, Any],
     ) -> None:
         self._held = held
-        self._extras: Extras | None = None
+        self._extras = None
         self.released = False
         self._connection = connection
         self.stream_id = stream_id
@@ -91,7 +89,6 @@ class ServerSession(ServerControls):
         self.generated = False
         """The response is an error page of our own making."""
         self.ignore_info_resp = False
-        """Informational heads go nowhere, but for a 100 that the client waits for."""
         self.body_bytes_read = 0
         self.body_bytes_sent = 0
         self.room = 1

@@ -54,6 +54,14 @@ _NAMED = (
     "client gives up",
     "body limit hit",
     "body over the limit",
+    # clients of HTTP/2
+    "h2 client resets a stream",
+    "h2 client gives credit late",
+    "h2 client changes its window",
+    "h2 client vanishes",
+    # origins of HTTP/2
+    "h2 origin resets a stream",
+    "h2 origin answers early",
     # origins
     "origin extra bytes",
     "origin unsolicited bytes",
@@ -110,7 +118,7 @@ ALL_FAULTS: tuple[str, ...] = (
     ),
     *(f"exception in {hook}" for hook in _HOOKS),
 )
-"""Every fault that applies to HTTP/1."""
+"""Every fault that there is."""
 
 _KNOWN = frozenset(ALL_FAULTS)
 

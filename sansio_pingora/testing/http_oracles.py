@@ -12,11 +12,22 @@ from sansio_pingora.testing.reader import Message, StrictReader, Uncanonical, re
 if TYPE_CHECKING:
     from sansio_pingora.limits import Limits
     from sansio_pingora.testing.clients import Client
+    from sansio_pingora.testing.http2_clients import Http2Client, Http2Turn
     from sansio_pingora.testing.ledger import Ledger
     from sansio_pingora.testing.origins import Origin, OriginConnection
     from sansio_pingora.testing.world import World
 
-__all__ = ["AnswerOnce", "CanonicalOut", "Case", "FilterContract", "NoCrossTalk", "Order", "PoolHygiene", "RetrySafety"]
+__all__ = [
+    "AnswerOnce",
+    "CanonicalOut",
+    "Case",
+    "FilterContract",
+    "Http2Answers",
+    "NoCrossTalk",
+    "Order",
+    "PoolHygiene",
+    "RetrySafety",
+]
 
 
 @dataclass(slots=True)
@@ -26,6 +37,9 @@ class Case:
     ledger: Ledger
     limits: Limits
     clients: list[Client] = field(default_factory=list)
+    http2_clients: list[Http2Client] = field(default_factory=list)
+    http2_origins: list[str] = field(default_factory=list)
+    """Addresses of origins that are spoken to in HTTP/2."""
     origins: list[Origin] = field(default_factory=list)
     exchanges: list[list[str]] = field(default_factory=list)
     """Of each exchange of the proxy: the phases that ran, in order."""
@@ -128,6 +142,45 @@ class AnswerOnce(_HttpOracle):
                 self.invariant,
                 f"{client.name}: the body of answer {int(number)} to {asked.token!r} has {len(message.body)} bytes "
                 f"of {len(answered.body)}, or others",
+            )
+
+
+class Http2Answers(_HttpOracle):
+    """I-1, I-3, I-6, I-12 for clients of HTTP/2: legal frames within the windows, each answer whole or broken."""
+
+    invariant = "I-6"
+
+    def quiescent(self, world: World) -> None:
+        """See :class:`Oracle`."""
+        for client in self.case.http2_clients:
+            if client.fault:
+                world.broken(self.invariant, f"{client.name}: the h2 library refuses what it got: {client.fault}")
+            if client.outcome == "patience" and not world.faults.counts["filter never"]:
+                world.broken("I-1", f"{client.name} waits for ever: {client.plan.turns!r}")
+            for turn in client.plan.turns:
+                self._judge(world, client.name, turn)
+
+    def _judge(self, world: World, name: str, turn: Http2Turn) -> None:
+        asked = turn.asked
+        number = turn.fields.get(b"x-answer")
+        if self.case.calm and (turn.outcome != "complete" or number is None):
+            world.broken("I-1", f"{name}: {asked.token!r} got {turn.outcome} {turn.status}, though nothing failed")
+        if number is None:
+            if turn.outcome == "complete" and turn.status < 400:
+                world.broken("I-1", f"{name}: {asked.token!r} got a {turn.status} that no origin gave")
+            return
+        answered = self.case.ledger.answered[int(number)]
+        if answered.token != asked.token or turn.fields.get(b"x-token") != asked.token:
+            world.broken("I-3", f"{name}: {asked.token!r} got the answer to {answered.token!r}")
+        if asked.method == b"HEAD":
+            return
+        if not answered.body.startswith(bytes(turn.body)):
+            world.broken("I-3", f"{name}: {asked.token!r} got bytes that are not of its answer")
+        if turn.outcome == "complete" and (not answered.complete or answered.body != turn.body):
+            world.broken(
+                "I-1",
+                f"{name}: the cut answer {int(number)} to {asked.token!r} looks complete: {len(turn.body)} bytes "
+                f"of {len(answered.body)}",
             )
 
 

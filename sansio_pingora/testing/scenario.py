@@ -11,11 +11,14 @@ from sansio_pingora.limits import Limits
 from sansio_pingora.testing.casting import Mood, plan_client, random_behaviour
 from sansio_pingora.testing.clients import Client
 from sansio_pingora.testing.faults import ALL_FAULTS, missing
+from sansio_pingora.testing.http2_clients import Http2Client, plan_http2_client
+from sansio_pingora.testing.http2_origins import http2_origin
 from sansio_pingora.testing.http_oracles import (
     AnswerOnce,
     CanonicalOut,
     Case,
     FilterContract,
+    Http2Answers,
     NoCrossTalk,
     Order,
     PoolHygiene,
@@ -175,6 +178,11 @@ def run_seed(seed: int, application: ApplicationFactory | None = None, *, keep_t
     for client in case.clients:
         report.requests += client.begun
         report.answered += sum(1 for message in client.reader.messages if b"x-answer" in message.fields)
+    for http2 in case.http2_clients:
+        report.requests += sum(1 for turn in http2.plan.turns if turn.stream)
+        report.answered += sum(
+            1 for turn in http2.plan.turns if turn.outcome == "complete" and b"x-answer" in turn.fields
+        )
     for driver in world.drivers:
         report.timers += driver.timers
     report.trace_hash = world.trace_hash()
@@ -207,7 +215,13 @@ def build_world(seed: int, application: ApplicationFactory | None = None) -> tup
         origin = Origin(world, name, case.ledger, behaviour, slow_read=slow)
         case.origins.append(origin)
         world.listen(address, origin)
+    speaks_http2 = rng.chance(0.4)
+    if speaks_http2:
+        _plan_http2(rng, world, case, mood, addresses)
     driver = world.listen(PROXY, application(world, case, addresses))
+    for address in case.http2_origins:
+        origin_rng = rng.fork(address)
+        world.listen(address, http2_origin(case.ledger, limits, origin_rng, world.faults, mood.origins))
     for number in range(1 + rng.below(6)):
         name = f"c{number + 1}"
         client = Client(world, name, plan_client(rng.fork(name), name, limits, mood, world.faults))
@@ -223,10 +237,28 @@ def build_world(seed: int, application: ApplicationFactory | None = None) -> tup
         world.at(rng.uniform(0.0, 6.0), lambda _: driver.drain())
     for oracle in (BoundedMemory(limits), NoTimerlessWait(), Termination()):
         world.watch(oracle)
-    for kind in (AnswerOnce, NoCrossTalk, PoolHygiene, CanonicalOut, Order, RetrySafety, FilterContract):
+    for kind in (AnswerOnce, Http2Answers, NoCrossTalk, PoolHygiene, CanonicalOut, Order, RetrySafety, FilterContract):
         world.watch(kind(case))
     return world, case
 
 
-def _start(client: Client) -> None:
+def _plan_http2(rng: Random, world: World, case: Case, mood: Mood, addresses: list[str]) -> None:
+    """Clients and origins that speak HTTP/2, beside the others."""
+    if rng.chance(0.6):
+        case.http2_origins.append("10.0.2.1:80")
+        if rng.chance(0.5):
+            addresses.clear()
+        addresses.append("10.0.2.1:80")
+    for number in range(rng.below(3) if case.http2_origins else 1 + rng.below(3)):
+        name = f"h{number + 1}"
+        plan = plan_http2_client(rng.fork(name), name, rng.chance(mood.clients), case.calm)
+        plan.patience = 5_000.0 if world.faults.enabled("filter late") else 300.0
+        client = Http2Client(world, name, plan)
+        case.http2_clients.append(client)
+        for turn in plan.turns:
+            case.ledger.ask(turn.asked)
+        world.at(rng.uniform(0.0, 2.0), _start, client)
+
+
+def _start(client: Client | Http2Client) -> None:
     client.world.client(PROXY, client)

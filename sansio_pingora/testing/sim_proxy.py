@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+from sansio_pingora.apps import HttpOptions
 from sansio_pingora.errors import Error
 from sansio_pingora.proxy import HttpProxy, ProxyHttp
 from sansio_pingora.session import Sleep, blocking
 from sansio_pingora.testing.faults import Faults
 from sansio_pingora.testing.filter_calls import sleep
-from sansio_pingora.upstreams import HttpPeer
+from sansio_pingora.upstreams import ALPN, HttpPeer, PeerOptions
 
 if TYPE_CHECKING:
     from sansio_pingora.machine import Application
@@ -58,7 +59,7 @@ def random_proxy(world: World, case: Case, addresses: list[str]) -> Application:
         return exchange
 
     methods["new_ctx"] = new_ctx
-    methods["upstream_peer"] = _upstream_peer(world, rng, case.limits.max_per_peer, addresses)
+    methods["upstream_peer"] = _upstream_peer(world, rng, case, addresses)
     methods["logging"] = _logging(faults)
     for name in (*_WAITING, *_DECIDING):
         if rng.chance(0.25 if deferred else 0.15) or faults.enabled(f"exception in {name}"):
@@ -67,7 +68,7 @@ def random_proxy(world: World, case: Case, addresses: list[str]) -> Application:
             )
             methods[name] = _hook(name, form, rng, faults)
     proxy_class = type("SimulatedProxy", (ProxyHttp,), methods)
-    return HttpProxy(proxy_class(), case.limits)
+    return HttpProxy(proxy_class(), case.limits, HttpOptions(h2c=bool(case.http2_clients or case.http2_origins)))
 
 
 def _note(name: str, ctx: Any, faults: Faults) -> None:
@@ -77,8 +78,10 @@ def _note(name: str, ctx: Any, faults: Faults) -> None:
         raise RuntimeError(f"{name} failed by order of the simulator")
 
 
-def _upstream_peer(world: World, rng: Random, most: int | None, addresses: list[str]) -> Callable[..., Any]:
+def _upstream_peer(world: World, rng: Random, case: Case, addresses: list[str]) -> Callable[..., Any]:
     faults = world.faults
+    most = case.limits.max_per_peer
+    http2 = PeerOptions(alpn=ALPN.H2, max_h2_streams=rng.pick((1, 3, 100)))
     first = rng.below(len(addresses))
 
     def upstream_peer(_: ProxyHttp, __: Any, ctx: Any) -> HttpPeer:
@@ -87,7 +90,7 @@ def _upstream_peer(world: World, rng: Random, most: int | None, addresses: list[
         address = addresses[(first + ctx.tries - 1) % len(addresses)]
         if most is not None and world.drivers[0].upstreams(address) >= most:
             faults.count("pool full")
-        return HttpPeer(address)
+        return HttpPeer(address, options=http2 if address in case.http2_origins else None)
 
     return upstream_peer
 

@@ -18,7 +18,7 @@ from sansio_pingora.cli.client import Client
 from sansio_pingora.cli.forwarding import RoundRobin
 from sansio_pingora.cli.logs import OneLine
 from sansio_pingora.errors import Error, ErrorType
-from sansio_pingora.upstreams import HttpPeer
+from sansio_pingora.upstreams import ALPN, HttpPeer
 from tests.apps.serving import PATIENCE, RUNTIMES, ask, serving
 
 ROOT = sansio_pingora.__path__[0] + "/.."
@@ -60,14 +60,12 @@ def test_help(argv, capsys):
         (["proxy", "--listen", "127.0.0.1:0"], "required: --to"),
         (
             ["proxy", "--listen", "127.0.0.1:0", "--to", "https://a:1"],
-            "this version speaks http to origins, TLS is for",
+            "this version speaks http and h2c, TLS is for",
         ),
         (["proxy", "--listen", "127.0.0.1:0", "--to", "h2://a:1"], "HTTP/2 over TLS is for a later one"),
-        (["proxy", "--listen", "127.0.0.1:0", "--to", "h2c://a:1"], "HTTP/2 is for a later one"),
-        (["proxy", "--listen", "127.0.0.1:0", "--to", "ftp://a:1"], "write [http://]HOST:PORT"),
+        (["proxy", "--listen", "127.0.0.1:0", "--to", "ftp://a:1"], "write [http://]HOST:PORT or h2c://HOST:PORT"),
         (["proxy", "--listen", "127.0.0.1:0", "--to", "a"], "write host:port"),
         (["proxy", "--listen", "127.0.0.1:0", "--to", "http://a:1/path"], "write host:port"),
-        (["origin", "--listen", "127.0.0.1:0", "--h2c"], "unrecognized arguments: --h2c"),
         (["origin", "--listen", "127.0.0.1:0", "--runtime", "twisted"], "unknown runtime 'twisted': asyncio"),
         (["origin", "--listen", "127.0.0.1:0", "-o", "head_timeout"], "write KEY=VALUE"),
     ],
@@ -121,6 +119,15 @@ def test_an_address_in_use_is_1(capsys):
 def test_origins_as_they_are_typed(text, address):
     arguments = make_parser().parse_args(["proxy", "--listen", "127.0.0.1:0", "--to", text])
     assert [str(peer.address) for peer in arguments.to] == [address]
+    assert arguments.to[0].options.alpn is ALPN.H1
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9000", "[::1]:81", "unix:/run/x.sock"])
+def test_origins_that_speak_http_2(address):
+    arguments = make_parser().parse_args(["proxy", "--listen", "127.0.0.1:0", "--to", f"h2c://{address}"])
+    (peer,) = arguments.to
+    assert str(peer.address) == address
+    assert (peer.options.alpn, peer.options.max_h2_streams) == (ALPN.H2, 100)
 
 
 # ── serving ──────────────────────────────────────────────────────────────────────────

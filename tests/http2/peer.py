@@ -231,8 +231,7 @@ class Peer:
         if half is None:
             credit = self.settings.get(Set.WINDOW, DEFAULT_WINDOW)
             half = self.streams[stream] = Half(self.stream_window, credit)
-        if self.watches_server:
-            for name, value in fields:
+            for name, value in fields if self.watches_server else ():
                 if name in {":method", b":method"}:
                     half.method = value if isinstance(value, bytes) else value.encode("latin-1")
 
@@ -243,15 +242,18 @@ class Peer:
         if pad is not None:
             frame.flags.add("PADDED")
             frame.pad_length = pad
+        self.spend(stream, len(payload) + (0 if pad is None else pad + 1), end=end)
+        return frame.serialize()
+
+    def spend(self, stream: int, size: int, *, end: bool = False) -> None:
+        """So many flow-controlled bytes leave."""
         half = self.streams.get(stream)
-        size = len(payload) + (0 if pad is None else pad + 1)
         if half is not None:
             half.ours_ended |= end
             half.credit -= size
             half.gave += size
         self.credit -= size
         self.gave += size
-        return frame.serialize()
 
     def rst(self, stream: int, code: int = Code.CANCEL) -> bytes:
         if stream in self.streams:

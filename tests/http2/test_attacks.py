@@ -484,15 +484,11 @@ def test_h6_credit_that_nobody_reads():
     session = make_server()
     peer = session.peer
 
-    def blows() -> Iterator[bytes]:
-        for stream in odd():
-            yield (
-                peer.request(stream, "POST", end=False)
-                + peer.data(stream, bytes(DEFAULT_FRAME)) * 15
-                + peer.rst(stream)
-            )
+    def blow(stream: int) -> bytes:
+        body = b"".join(peer.data(stream, bytes(DEFAULT_FRAME)) for _ in range(15))
+        return peer.request(stream, "POST", end=False) + body + peer.rst(stream)
 
-    _, frames = unread(session, blows())
+    _, frames = unread(session, map(blow, odd()))
 
     assert frames <= 2 * LIMITS.h2_max_control_queue
 

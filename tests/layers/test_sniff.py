@@ -105,3 +105,14 @@ def test_a_drain_before_the_first_byte_is_passed_on():
 
     assert len(events) == 1
     assert "draining" in repr(conn._inner)
+
+
+@pytest.mark.parametrize("end", ["receive_eof", "transport_lost", "abort"])
+def test_nothing_is_due_behind_the_end(end):
+    conn = ServerConnection(now=0.0)
+    arguments = (None, 1.0) if end == "transport_lost" else (1.0,)
+    getattr(conn, end)(*arguments)
+
+    assert conn.closing
+    assert conn.deadline == float("inf")
+    assert conn.handle_timeout(100.0) == []

@@ -506,7 +506,8 @@ class World:
         self.app = app or App()
         if peer is None and pair[1] == "h2":
             peer = PeerOptions(alpn=ALPN.H2, max_h2_streams=streams)
-        self.app.upstream_peer = lambda session, ctx: HttpPeer(ORIGIN, options=peer)  # type: ignore[method-assign]
+        if type(self.app).upstream_peer is App.upstream_peer:
+            self.app.upstream_peer = lambda session, ctx: HttpPeer(ORIGIN, options=peer)  # type: ignore[method-assign]
         options = HttpOptions(h2c=pair[0] == "h2", allow_connect_method_proxying=connect)
         self.bench = Bench(self.app, Limits(**limits), options)
         self._client_settings = client_settings

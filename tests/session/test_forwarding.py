@@ -145,3 +145,68 @@ def test_what_comes_out_is_never_hop_by_hop(fields):
         lower = name.lower()
         if lower not in HOP_BY_HOP and lower not in options:
             assert (name, value) in list(out.fields)
+
+
+# ── between versions ─────────────────────────────────────────────────────────────────
+
+# What came in which version, what leaves towards which, and why.
+CONVERSIONS = {
+    "connection fields end towards h2": (
+        "1.1",
+        [("Connection", "keep-alive, X-A"), ("Keep-Alive", "5"), ("Proxy-Connection", "x"), ("X-A", "1"), ("X-B", "2")],
+        "2",
+        [("X-B", "2")],
+    ),
+    "framing of chunks ends towards h2": ("1.1", [("Transfer-Encoding", "chunked")], "2", []),
+    "a length stays": ("1.1", [("Content-Length", "3")], "2", [("Content-Length", "3")]),
+    "a length stays towards h1": ("2", [("content-length", "3")], "1.1", [("content-length", "3")]),
+    "te of h1 to h2": ("1.1", [("Connection", "TE"), ("TE", "trailers, gzip")], "2", [("te", "trailers")]),
+    "te of h1 that is not of the connection": ("1.1", [("TE", "trailers")], "2", []),
+    "te of h2 to h1": ("2", [("te", "trailers")], "1.1", [("Connection", "TE"), ("TE", "trailers")]),
+    "te of h2 to h2": ("2", [("te", "trailers")], "2", [("te", "trailers")]),
+    "an upgrade to h2": ("1.1", [("Connection", "upgrade"), ("Upgrade", "foo")], "2", []),
+    "an upgrade to h2c": (
+        "1.1",
+        [("Connection", "upgrade, http2-settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAA")],
+        "2",
+        [],
+    ),
+    "cookies": ("2", [("cookie", "a=1; b=2")], "1.1", [("cookie", "a=1; b=2")]),
+    "expect to h2": ("1.1", [("Expect", "100-continue")], "2", [("Expect", "100-continue")]),
+    "expect to h1": ("2", [("expect", "100-continue")], "1.1", [("expect", "100-continue")]),
+    "what proxies say": (
+        "2",
+        [("via", "2 a"), ("forwarded", "for=b"), ("x-forwarded-for", "c")],
+        "1.1",
+        [("via", "2 a"), ("forwarded", "for=b"), ("x-forwarded-for", "c")],
+    ),
+    "credentials": ("1.1", [("Proxy-Authorization", "x")], "2", [("Proxy-Authorization", "x")]),
+}
+
+
+@pytest.mark.parametrize("name", CONVERSIONS)
+def test_requests_between_versions(name):
+    came_in, fields, leaves_in, kept = CONVERSIONS[name]
+    out = forwarded_request(request(*fields, version=came_in.encode()), leaves_in.encode())
+    assert list(out.fields) == [(b"Host", b"a"), *((one.encode(), two.encode()) for one, two in kept)]
+    assert (out.method, out.target, out.scheme) == (b"GET", b"/", b"http")
+
+
+def test_the_scheme_is_that_of_our_own_connection():
+    head = request(version=b"2")
+    head.scheme = b"https"
+    assert forwarded_request(head, b"2").scheme == b"http"
+
+
+@pytest.mark.parametrize("protocol", [None, b"websocket"])
+def test_an_extended_connect_stays_one(protocol):
+    head = RequestHeader("CONNECT", "/ws", [("Host", "a")], version=b"2", protocol=protocol)
+    out = forwarded_request(head, b"2")
+    assert (out.method, out.target, out.protocol) == (b"CONNECT", b"/ws", protocol)
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1", b"2"])
+def test_an_answer_of_any_version(version):
+    head = ResponseHeader(200, [("Content-Length", "1"), ("Connection", "close")], version=version)
+    assert forwarded_response(head).version == b"1.1"
+    assert list(head.fields) == [(b"Content-Length", b"1")]

@@ -219,11 +219,6 @@ def test_set_keepalive_none_closes():
     assert exchange.connection.shut_write or exchange.connection.closing
 
 
-def test_set_keepalive_takes_no_seconds():
-    with pytest.raises(LocalProtocolError, match="keepalive_timeout"):
-        Exchange().session.set_keepalive(5)
-
-
 # ── ends ─────────────────────────────────────────────────────────────────────────────
 
 

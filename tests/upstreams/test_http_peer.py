@@ -78,6 +78,14 @@ _DIFFERENT = {
     "bind_to": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(bind_to="127.0.0.2:0")),
     "hook": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(upstream_tcp_sock_tweak_hook=_hook)),
     "leniency": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(allow_h1_response_invalid_content_length=True)),
+    "http/2": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(alpn=ALPN.H2)),
+    "either version": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(alpn=ALPN.H2H1)),
+    "streams": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(alpn=ALPN.H2, max_h2_streams=2)),
+    "pings": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(alpn=ALPN.H2, h2_ping_interval=1.0)),
+    "window": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(alpn=ALPN.H2, h2_stream_window_size=70_000)),
+    "connection window": lambda: HttpPeer(
+        "127.0.0.1:80", options=PeerOptions(alpn=ALPN.H2, h2_connection_window_size=70_000)
+    ),
 }
 
 

@@ -21,6 +21,11 @@ _IN_FORCE = {
     "dscp": 0,
     "allow_h1_response_invalid_content_length": True,
     "tcp_fast_open": True,
+    "alpn": ALPN.H2,
+    "h2_ping_interval": 1.0,
+    "max_h2_streams": 100,
+    "h2_stream_window_size": 1 << 20,
+    "h2_connection_window_size": 1 << 20,
     "upstream_tcp_sock_tweak_hook": print,
 }
 _LATER = {
@@ -33,11 +38,6 @@ _LATER = {
     "curves": ("X25519", "TLS"),
     "second_keyshare": (False, "TLS"),
     "upstream_tls_handshake_complete_hook": (print, "TLS"),
-    "alpn": (ALPN.H2H1, "HTTP/2"),
-    "h2_ping_interval": (1.0, "HTTP/2"),
-    "max_h2_streams": (2, "HTTP/2"),
-    "h2_stream_window_size": (1 << 20, "HTTP/2"),
-    "h2_connection_window_size": (1 << 20, "HTTP/2"),
     "extra_proxy_headers": ({"a": b"b"}, "CONNECT"),
     "proxy_digest_user_data_hook": (print, "CONNECT"),
     "tracer": (object(), "connection tracing"),
@@ -76,6 +76,12 @@ def test_later_options_say_what_they_need(name):
         ("tcp_recv_buf", 1.5),
         ("dscp", 256),
         ("dscp", -1),
+        ("h2_ping_interval", 0),
+        ("max_h2_streams", 0),
+        ("max_h2_streams", 1.5),
+        ("h2_stream_window_size", 0),
+        ("h2_stream_window_size", 1 << 31),
+        ("h2_connection_window_size", 1 << 31),
         ("bind_to", "127.0.0.1"),
         ("bind_to", "unix:/x"),
     ],
@@ -92,8 +98,9 @@ def test_bind_to_may_be_text():
 def test_http_version():
     options = PeerOptions(read_timeout=2.0)
     assert options.set_http_version(1, 1) == options
-    with pytest.raises(ValueError, match="takes effect with HTTP/2"):
-        options.set_http_version(2, 1)
+    assert options.set_http_version(2, 2) == PeerOptions(read_timeout=2.0, alpn=ALPN.H2)
+    with pytest.raises(ValueError, match="from 2 to 1"):
+        options.set_http_version(1, 2)
 
 
 def test_dial_options():

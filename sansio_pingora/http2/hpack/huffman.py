@@ -56,13 +56,13 @@ def decode_huffman(raw: bytes) -> bytes:
     :raises HpackFault: it holds EOS, or its padding is longer than 7 bits or not all ones (section 5.2).
     """
     row = _ROWS[0]
-    parts = []
+    decoded = bytearray()  # joining a list of parts would take ninety bytes for each of them
     for byte in raw:
         row, part = row[byte]
-        parts.append(part)
+        decoded += part
     if not row.complete:
         raise HpackFault("a Huffman string with wrong padding")
-    return b"".join(parts)
+    return bytes(decoded)
 
 
 def encode_huffman(value: bytes) -> bytes:
