@@ -330,7 +330,9 @@ class Connector:
         """An idle connection spoke or died."""
         kept.idle = False
         self._pool.discard(kept)
-        if not kept.connection.closing:
+        if kept.receivers is not None:
+            _close(kept, now)  # it has said its goodbye, or says it now
+        elif not kept.connection.closing:
             kept.connection.abort(now)
         self._settle(now)
 

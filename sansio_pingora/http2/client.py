@@ -8,9 +8,10 @@ from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolEr
 from sansio_pingora.http2.channel import Timer
 from sansio_pingora.http2.codes import ConnectionFault, ErrorCode, StreamFault, code_name
 from sansio_pingora.http2.connection import Http2Connection
-from sansio_pingora.http2.frames import PREFACE, Setting
+from sansio_pingora.http2.frames import ACK, PREFACE, Setting
 from sansio_pingora.http2.heads import Items, request_items, response_of, trailers_of
 from sansio_pingora.http2.hpack import FieldBlock
+from sansio_pingora.http2.outflow import MAX_WINDOW
 from sansio_pingora.http2.states import HALF_CLOSED_LOCAL, OPEN, RESET_LOCAL, RESET_REMOTE
 from sansio_pingora.http2.stream import Stream
 from sansio_pingora.limits import Limits
@@ -29,6 +30,9 @@ __all__ = ["Http2Client"]
 
 _LAST_ID = 2**30
 """Streams beyond it are for another connection; RFC 9113 ends them at 2^31."""
+
+_UNTIL_TOLD = 100
+"""Streams until the origin's SETTINGS have come: RFC 9113 section 6.5.2 wants none to allow fewer."""
 
 
 class Http2Client(Http2Connection):
@@ -71,6 +75,7 @@ class Http2Client(Http2Connection):
         self._by_key = {}
         self._next_id = 1
         self._max_streams = max_streams
+        self.peer_max_streams = _UNTIL_TOLD
         self._goaway_received = False
         self._ping_interval = limits.h2_ping_interval if ping_interval is None else ping_interval
         self._parked: list[tuple[Stream, Items]] = []  # extended CONNECTs that wait for the origin's SETTINGS
@@ -169,6 +174,8 @@ class Http2Client(Http2Connection):
         self._put_head(stream, items, ends)
 
     def _settings(self, flags: int, payload: bytes, now: float) -> None:
+        if not self._peer_settings and not flags & ACK:
+            self.peer_max_streams = MAX_WINDOW  # where they do not say otherwise
         super()._settings(flags, payload, now)
         parked, self._parked = self._parked, []
         for stream, items in parked:

@@ -295,12 +295,12 @@ class Http2Connection(Receiving):
         return events
 
     def _timer_expired(self, timer: Timer, events: list[Event], now: float) -> None:
-        if timer is Timer.SETTINGS:
-            raise ConnectionFault(ErrorCode.SETTINGS_TIMEOUT, "our SETTINGS were not acknowledged")
-        if timer is Timer.HEAD:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a head was not complete within head_timeout")
         if not self.want_read and (timer is Timer.SETTINGS or timer is Timer.HEAD or timer is Timer.PONG):
             self._set(timer, now + self.limits.h2_ping_timeout)  # what is not read cannot be late
+        elif timer is Timer.SETTINGS:
+            raise ConnectionFault(ErrorCode.SETTINGS_TIMEOUT, "our SETTINGS were not acknowledged")
+        elif timer is Timer.HEAD:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a head was not complete within head_timeout")
         elif timer is Timer.STALL and (self._paused or self._outflow.window > 0):
             self._set(Timer.STALL, now + self.limits.h2_connection_stall_timeout)  # not the window holds it up
         elif timer is Timer.STALL:
@@ -340,6 +340,8 @@ class Http2Connection(Receiving):
                 stream.read_deadline = math.inf  # the peer waits for us
                 if self._recv_window <= 0:
                     self._held[stream] = None
+            elif not self.want_read:
+                stream.read_deadline = now + self.limits.body_idle_timeout  # it starts anew when we read again
             else:
                 self._read_timed_out(stream, events, now)
                 return

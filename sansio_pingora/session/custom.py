@@ -130,6 +130,8 @@ class CustomConnection(CustomChannel):
             self._forget(stream_id, stream, task.error)
             self.stream_broken(stream_id, task.error, now)
         elif self._says_something(stream, task):
+            if task.end and stream.messages is not None:
+                self._send_messages(stream_id, stream.messages)
             self.task_sent(stream_id, task, now)
             if type(task) is Header:
                 self._head_sent(stream, task.head)
@@ -163,14 +165,15 @@ class CustomConnection(CustomChannel):
         elif head.informational:
             return
         elif _opens_tunnel(stream, head):
-            stream.complete = False  # of the tunnel
+            stream.tunnel = True
+            stream.complete = False
         stream.head_sent = True
 
     def _message_sent(self, stream_id: int, stream: CustomStream) -> None:
         stream.sent = True
         if stream.complete:
             self._forget(stream_id, stream)
-        elif not self.client:
+        elif not self.client and not stream.tunnel:
             stream.heard = False  # the rest of the request goes nowhere
             self._unconsumed -= stream.unconsumed
             stream.unconsumed = 0
@@ -178,8 +181,8 @@ class CustomConnection(CustomChannel):
     def _forget(self, stream_id: int, stream: CustomStream, error: Error | None = None) -> None:
         messages = stream.messages
         if messages is not None:
-            while error is None and (message := messages.outbound.read()) is not None:
-                self.message_sent(stream_id, message, self._now)
+            if error is None:
+                self._send_messages(stream_id, messages)
             messages.inbound.finish(error)
             messages.outbound.finish(error)
             self._leaving.append(messages)  # somebody may wait for them
@@ -228,7 +231,8 @@ class CustomConnection(CustomChannel):
             if isinstance(task.head, RequestHeader):
                 stream.method = task.head.method
             elif _opens_tunnel(stream, task.head):
-                stream.sent = False  # of the tunnel
+                stream.tunnel = True
+                stream.sent = False
         if task.end:
             stream.complete = True
             if stream.sent:
@@ -313,6 +317,11 @@ class CustomConnection(CustomChannel):
         if stream.messages is None:
             stream.messages = CustomMessages(self._stir, max_bytes=self.limits.high_water)
         return stream.messages
+
+    def _send_messages(self, stream_id: int, messages: CustomMessages) -> None:
+        """All that wait, before it is too late."""
+        while (message := messages.outbound.read()) is not None:
+            self.message_sent(stream_id, message, self._now)
 
     def _move_messages(self, now: float) -> None:
         """Put out what there is room for, and tell who waits."""

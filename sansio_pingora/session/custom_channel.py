@@ -15,10 +15,12 @@ __all__ = ["CustomChannel", "CustomStream"]
 class CustomStream:
     """An exchange that is not over."""
 
-    __slots__ = ("complete", "head_sent", "heard", "messages", "method", "sent", "unconsumed", "waiting")
+    __slots__ = ("complete", "head_sent", "heard", "messages", "method", "sent", "tunnel", "unconsumed", "waiting")
 
     def __init__(self) -> None:
         self.method = b""
+        self.tunnel = False
+        """Both directions are opaque behind their messages."""
         self.head_sent = False
         self.sent = False
         """Our message is complete, or our direction of a tunnel."""

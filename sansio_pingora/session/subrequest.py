@@ -288,6 +288,7 @@ class SubrequestConnection(Transportless):
         """This direction has."""
         flow.state = CLOSED
         if self._request.state is CLOSED and self._response.state is CLOSED:
+            self._heard = False  # nothing can follow
             self._end()
 
     def _break(self, error: Error) -> None:

@@ -137,7 +137,17 @@ def _weather(rng: Random, calm: bool) -> Weather:
 
 def _limits(rng: Random, calm: bool) -> Limits:
     if calm:
-        return Limits(high_water=rng.pick((512, 4_096, 65_536)))
+        # A dozen streams on a thin line are slow by no fault of anybody.
+        return Limits(
+            high_water=rng.pick((512, 4_096, 65_536)),
+            min_body_rate=None,
+            body_idle_timeout=1_000.0,
+            h2_settings_timeout=1_000.0,
+            h2_stall_timeout=1_000.0,
+            h2_connection_stall_timeout=1_000.0,
+            read_timeout=1_000.0,
+            write_timeout=1_000.0,
+        )
     return Limits(
         first_byte_timeout=rng.pick((0.5, 4.0, 10.0)),
         head_timeout=rng.pick((0.5, 3.0, 10.0)),

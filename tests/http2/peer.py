@@ -376,7 +376,6 @@ class Peer:
             return Seen("ACK")
         values = {int(key): value for key, value in frame.settings.items()}
         assert values.get(Set.PUSH, 0) == 0, "nobody here wants pushes"
-        assert not self.watches_server or Set.PUSH not in values, "a server does not announce ENABLE_PUSH"
         assert values.get(Set.WINDOW, 0) <= LARGEST
         assert DEFAULT_FRAME <= values.get(Set.FRAME, DEFAULT_FRAME) < 2**24
         if Set.WINDOW in values:

@@ -473,9 +473,10 @@ ANSWERS: dict[str, Callable[[Peer, int], bytes]] = {
 @pytest.mark.parametrize("name", ANSWERS)
 def test_h6_answers_of_the_machine_that_nobody_reads(name):
     """A request that is refused with an answer costs as much as one that is reset."""
-    session = make_server(h2_reset_burst=10**9)
-    _, answers = unread(session, (ANSWERS[name](session.peer, stream) for stream in odd()))
+    session = make_server(h2_reset_burst=10**9, high_water=4 * KIB)
+    queued, answers = unread(session, (ANSWERS[name](session.peer, stream) for stream in odd()))
 
+    assert queued <= 3 * 4 * KIB
     assert answers <= 2 * LIMITS.h2_max_control_queue
 
 

@@ -332,7 +332,7 @@ def test_no_clock_runs_while_the_connection_withholds_credit():
 
 def test_no_clock_runs_while_nothing_is_read():
     """A peer that is slow to take its answers is not read from, so that nothing can be due from it."""
-    session = make_server(h2_ping_interval=5.0)
+    session = make_server(h2_ping_interval=25.0)
     peer = session.peer
     session.deliver(peer.request(1, "POST", end=False), peer.request(3))
     session.machine.write_paused(0.0)

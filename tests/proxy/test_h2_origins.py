@@ -506,3 +506,17 @@ def test_a_failed_dial_is_marked_for_each_request_alone(refused):
     statuses = [client.answer.status for client in clients]
     assert statuses[0] == 502
     assert {error.esource for error in world.ended if error} == {ErrorSource.UPSTREAM}
+
+
+@pytest.mark.parametrize("allowed", [None, 1000], ids=["unlimited", "1000"])
+def test_until_the_origin_has_spoken_no_more_streams_are_opened_than_every_origin_should_allow(allowed):
+    settings = {SettingCodes.MAX_CONCURRENT_STREAMS: allowed} if allowed else {}
+    world = World(("h1", "h2"), streams=500, origin_settings=settings)
+    clients = [world.client, *(world.new_client() for _ in range(149))]
+    for client in clients:
+        client.ask()
+    assert [wire.connection.active for wire in world.bench.origins] == [100, 50]
+    world.settle()
+    for _ in range(100):
+        world.new_client().ask()
+    assert [wire.connection.active for wire in world.bench.origins] == ([200, 50] if allowed else [200, 50])

@@ -34,7 +34,7 @@ def whole(function):
     return PerLane(lambda lane, now: ServeHttp(function, inline=True).handler(lane, Limits(), now, can_await=True))
 
 
-echo = whole(lambda request: Response(200, [("X-Method", request.method)], request.body))
+echo = whole(lambda request: Response(200, request.body))
 
 
 class Piping(HttpServerApp):
@@ -227,7 +227,7 @@ def test_the_clients_body_is_still_there_behind_a_pipe_that_had_another():
         while (data := (yield ReadBody())) is not None:
             bodies.append(data)
 
-    app, bench = piped(echo, get("/", "Content-Length: 5", method="POST"), then=then, body=None, task_filter=no_end)
+    _, bench = piped(echo, get("/", "Content-Length: 5", method="POST"), then=then, body=None, task_filter=no_end)
     bench.receive(b"he").receive(b"llo")
     assert bodies == [b"he", b"llo"]
     assert bench.log == []
@@ -340,9 +340,9 @@ def test_a_filter_may_end_the_response_before_the_subrequest_does():
     handler, pipe_to = recording()
     app, bench = piped(pipe_to, task_filter=lambda task: Header(task.head, True))
     [asked] = handler.begun
-    asked.session.write_response_header(ResponseHeader(204))
+    asked.session.write_response_header(ResponseHeader(200))
     bench.settle()
-    assert status_of(bench.out) == 204
+    assert status_of(bench.out) == 200
     assert app.states[0].error is None
     assert isinstance(asked.tasks[-1], Failed)
     assert not bench.held
@@ -697,4 +697,4 @@ def test_a_client_of_a_proxy_that_leaves_amid_a_subrequest():
     client.reset()
     assert [type(task) for task in handler.begun[0].tasks] == [Body, Failed]
     assert app.states == []
-    assert not bench.clients[0].endpoint.receiver.__class__.__name__ == "Dispatcher"
+    assert bench.exchanges[0].phase == "done"
