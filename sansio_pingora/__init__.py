@@ -9,7 +9,7 @@ from typing import Any as _Any
 
 if _TYPE_CHECKING:
     from sansio_pingora._serve import serve
-    from sansio_pingora.apps import HttpServerApp, Request, Response, ServeHttp, ServerApp
+    from sansio_pingora.apps import HttpServerApp, Request, Response, ServeHttp, ServerApp, WebSocketApp
     from sansio_pingora.errors import Error, ErrorType
     from sansio_pingora.limits import Limits
     from sansio_pingora.proxy import ProxyHttp

@@ -51,7 +51,8 @@ class ConnectionPool(Generic[H, W]):
 
     To get one: :meth:`acquire`; else :meth:`reserve` room and make one (:meth:`establish`, or
     :meth:`abandon` when that failed); else :meth:`wait`. To give it back: :meth:`release`, or
-    :meth:`discard` when it is of no more use. Then obey :meth:`take_commands`.
+    :meth:`discard` when it is of no more use. Then obey :meth:`take_commands`. One that carries
+    several exchanges is acquired and released once; :meth:`share` counts those in between.
 
     Where anybody waits under a key, nothing is idle there and no room is left: what becomes
     free goes to whoever waits longest. Handles and waiters are opaque and compared by hash.

@@ -75,6 +75,7 @@ class Channel:
         "_paused",
         "_peer_ended",
         "_progress",
+        "_provoked",
         "_queued",
         "_recv_window",
         "_returned",
@@ -130,6 +131,7 @@ class Channel:
         self._taken = 0  # bytes that the driver holds, at most
         self._control = 0  # answers to control frames since the driver is paused
         self._paused = False
+        self._provoked = 0  # bytes of answers, other than bodies, since the driver is paused
         self._progress = 0  # bytes sent since the clock over a connection without window was started
         self._linger_left = 0
         self._timers = [math.inf] * len(Timer)
@@ -157,11 +159,13 @@ class Channel:
     def _put(self, frame: bytes) -> None:
         self._out.append(frame)
         self._queued += len(frame)
-        # A peer that does not read its answers is asked for no more. Twice: what the driver held when it
-        # was paused counts as well, and two ends that both wait to be read would wait for ever.
-        if self._paused and self.want_read and self._taken + self._queued > 2 * self.limits.high_water:
-            self.want_read = False
-            self._unread_since = self._now
+        if self._paused and self.source is ErrorSource.DOWNSTREAM:
+            # A client that does not read its answers is asked for no more. Not an origin: if both ends
+            # stopped to read because the other does, neither would ever go on.
+            self._provoked += len(frame)
+            if self.want_read and self._provoked > self.limits.high_water:
+                self.want_read = False
+                self._unread_since = self._now
 
     def write_paused(self, now: float) -> None:
         """See :meth:`Connection.write_paused`."""
@@ -180,7 +184,7 @@ class Channel:
         self._now = now
         events = self._said_soon()
         self._paused = False
-        self._taken = self._control = 0
+        self._taken = self._control = self._provoked = 0
         if not (self.want_read or self.closing or self._peer_ended):
             self.want_read = True
             self._read_again(now)

@@ -244,7 +244,9 @@ class Http2Client(Http2Connection):
             if end:
                 events.append((stream.key, UpgradedBody(b"", True)))
         else:
-            stream.tunnel = False
+            if stream.tunnel:  # refused: nothing will be sent on it any more
+                stream.tunnel = False
+                self._send_data(stream, b"", True, now)
             stream.left = 0 if stream.method == b"HEAD" or status in (204, 304) else length
             if end and stream.left:
                 raise MessageFault(502, f"no body where Content-Length declares {length} bytes")

@@ -315,8 +315,8 @@ class Receiving(Control):
     def consumed(self, stream_id: int, size: int, now: float) -> None:
         """See :meth:`Connection.consumed`."""
         stream = self._by_key.get(stream_id)
-        if stream is None:
-            return  # the credit of a stream that is over was returned with it
+        if stream is None or (size > stream.unconsumed and not stream.heard):
+            return  # the credit of what nobody was to read any more was returned already
         self._now = now
         self._credit(stream, size, now)
         if self._out:

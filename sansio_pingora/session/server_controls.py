@@ -113,13 +113,9 @@ class ServerControls(SessionControls):
             raise LocalProtocolError("an extended CONNECT is an Upgrade in HTTP/1: see sansio_pingora.session.bridge")
         if head.version == b"1.0":
             return head.to_bytes().replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1)
-        index = head.fields.index
         extra = b""
-        if head.version == b"2":
-            if b"host" not in index:
-                extra += b"Host: \r\n"
-            if not self._header_end and b"content-length" not in index:
-                extra += b"Transfer-Encoding: chunked\r\n"  # HTTP/2 frames its bodies itself
+        if head.version == b"2" and not self._header_end and b"content-length" not in head.fields.index:
+            extra = b"Transfer-Encoding: chunked\r\n"  # HTTP/2 frames its bodies itself
         return head.to_bytes(extra)
 
     # ── a body for another attempt ───────────────────────────────────────────────────

@@ -76,7 +76,7 @@ class _Control:
         self.data = data
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.data == other.data
+        return isinstance(other, _Control) and type(self) is type(other) and self.data == other.data
 
     __hash__ = None  # type: ignore[assignment]  # as above
 

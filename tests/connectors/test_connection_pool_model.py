@@ -160,6 +160,23 @@ class PoolModel(RuleBasedStateMachine):
         assert not self.pool.cancel(waiter)
 
     @precondition(some_are_busy)
+    @rule(pick=st.integers(0, 9))
+    def share(self, pick):
+        """One exchange more on a connection that has others."""
+        conn = self.busy(pick)
+        fresh = conn.requests < self.max_requests and self.now < conn.born + self.lifetime
+        assert self.pool.share(conn.handle, self.now) is fresh
+        conn.requests += fresh
+
+    @rule(key=KEYS)
+    def a_waiter_is_served_otherwise(self, key):
+        waiting = [entry for entry in self.waiters if entry[1] == key]
+        assert self.pool.waits(key) is bool(waiting)
+        assert self.pool.take_waiter(key) == (waiting[0][0] if waiting else None)
+        if waiting:
+            self.waiters.remove(waiting[0])
+
+    @precondition(some_are_busy)
     @rule(timeouts=st.lists(st.sampled_from([None, None, 7.0, 1.0]), min_size=12, max_size=12))
     def it_gets_quiet(self, timeouts):
         """Nobody waits any more, and what was busy becomes idle: without this, waiters get almost everything."""

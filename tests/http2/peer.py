@@ -343,6 +343,8 @@ class Peer:
             case frames.DataFrame():
                 return self._data(stream, bytes(frame.data), "END_STREAM" in frame.flags, size)
             case frames.RstStreamFrame():
+                if stream < self.highest and stream & 1:  # passed over, and so closed (RFC 9113 section 5.1.1)
+                    self.streams.setdefault(stream, Half(0, 0, ours_ended=True, theirs_ended=True))
                 self._known(stream, "RST_STREAM").theirs_reset = True
                 return Seen("RST_STREAM", stream, _code(frame.error_code))
             case frames.SettingsFrame():

@@ -8,7 +8,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio_pingora.wire import Body, Done, Failed, Header, ResponseHeader
@@ -96,7 +96,6 @@ def opened_up(session: Session) -> None:
 
 
 @given(inputs(server=True), st.integers(0, 2**32).map(Random), st.sampled_from([{}, TIGHT]))
-@settings(max_examples=150)
 def test_towards_a_server(ops, dice, limits):
     session = make_server(consumes=False, **limits)
     application = Application(session, dice)
@@ -120,7 +119,6 @@ def test_towards_a_server(ops, dice, limits):
 
 
 @given(inputs(server=False), st.integers(0, 2**32).map(Random), st.sampled_from([{}, TIGHT]))
-@settings(max_examples=150)
 def test_towards_a_client(ops, dice, limits):
     session = make_client(consumes=False, **limits)
     keys = {ask(session), ask(session, "POST", end=False), ask(session, "HEAD")}
@@ -148,7 +146,6 @@ def test_towards_a_client(ops, dice, limits):
 
 
 @given(st.binary(max_size=300), st.booleans(), st.booleans())
-@settings(max_examples=200)
 def test_noise(noise, server, greeted):
     """Only declared outcomes, for any bytes: events, or an end."""
     session = (make_server if server else make_client)(greet=greeted)

@@ -342,6 +342,19 @@ def test_a_request_that_stays_open_is_stopped_in_time():
     session.useful()
 
 
+def test_what_came_before_an_early_answer_may_be_used_up_behind_it():
+    session = make_server(consumes=False)
+    peer = session.peer
+    session.deliver(peer.request(1, "POST", end=False), peer.data(1, bytes(10_000)))
+    answer(session, 1, 413)
+    session.machine.consumed(1, 4_000, 0.0)
+    session.machine.consumed(1, 6_000, 0.0)
+    session.deliver(peer.data(1, b"", end=True))
+
+    assert peer.credit >= LIMITS.h2_connection_window - 10_000
+    session.useful()
+
+
 def test_a_client_that_stops_by_itself():
     session = early()
     session.deliver(session.peer.rst(1))
@@ -963,6 +976,7 @@ def test_a_client_whose_tunnel_is_refused():
 
     assert [event[1] for event in session.of(key)] == ["response", "body"]
     assert session.failure(key) is None
+    assert session.machine.idle, "nobody will say anything on it any more"
 
 
 def test_an_extended_connect_waits_for_the_origin_s_settings():

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio_pingora.testing import cut_everywhere
@@ -91,7 +91,6 @@ def test_towards_a_client(ops, cuts):
 
 
 @given(st.binary(max_size=100), pingora.cuts(), st.booleans())
-@settings(max_examples=200)
 def test_noise(noise, cuts, greeted):
     def server() -> Session:
         session = make_server(greet=greeted)

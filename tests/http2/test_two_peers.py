@@ -8,7 +8,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio_pingora.http2 import Http2Client, Http2Server
@@ -135,18 +135,21 @@ class Message:
     def __init__(self, dice: Random, head: Any, *, silent: bool = False) -> None:
         self.sizes = [dice.choice((1, 10, 1000, 16_384, 40_000)) for _ in range(dice.randint(0, 4))]
         self.payload = b"".join(bytes([65 + n % 26]) * size for n, size in enumerate(self.sizes))
+        self.silent = silent
         self.declared = dice.random() < 0.5
-        self.trailers = dice.random() < 0.3 and not silent
-        bare = not self.sizes and not self.trailers and dice.random() < 0.5
-        if self.declared and not bare:
+        self.trailers = dice.random() < 0.3 and not silent and not self.declared
+        bare = not self.sizes and not self.trailers and (self.declared or dice.random() < 0.5)
+        if self.declared:
             head.insert("content-length", str(len(self.payload)))
         self.tasks: list[Any] = [Header(head, bare)]
         if not bare:
             at = 0
             for size in self.sizes:
-                self.tasks.append(Body(self.payload[at : at + size]))
                 at += size
-            if self.trailers:
+                self.tasks.append(Body(self.payload[at - size : at], self.declared and at == len(self.payload)))
+            if self.tasks[-1].end:
+                pass
+            elif self.trailers:
                 self.tasks.append(trailer(("x-sum", str(len(self.payload)))))
             else:
                 self.tasks.append(Done())
@@ -163,7 +166,6 @@ LIMITS = [
 
 
 @given(st.integers(0, 2**32).map(Random), st.sampled_from(LIMITS), st.integers(1, 7))
-@settings(max_examples=60)
 def test_exchanges_in_any_interleaving(dice, limits, number):
     """Every request and every answer arrives whole, in the order of its pieces, whatever passes it by."""
     wire = Wire(dice, limits)
@@ -180,7 +182,13 @@ def test_exchanges_in_any_interleaving(dice, limits, number):
         if waiting and wire.client.reusable:
             moves.append("open")
         moves += [("up", key) for key in uploads if wire.rooms.get(("client", key), 1) > 0]
-        moves += [("down", stream) for stream in downloads if wire.rooms.get(("server", stream), 1) > 0]
+        moves += [
+            ("down", stream)
+            for stream, message in downloads.items()
+            if wire.rooms.get(("server", stream), 1) > 0
+            # An answer that ends before its request does would stop the request.
+            and ((len(message.tasks) > 1 and not message.silent) or wire.orders["server"].stages[stream] == "over")
+        ]
         moves += [("use", *owner) for owner, size in wire.unused.items() if size]
         if wire.pending["client"] or wire.pending["server"]:
             moves += ["move"] * 3
@@ -236,7 +244,6 @@ def test_exchanges_in_any_interleaving(dice, limits, number):
 
 
 @given(st.integers(0, 2**32).map(Random), st.sampled_from(LIMITS), st.integers(1, 6), st.booleans())
-@settings(max_examples=60)
 def test_resets_at_any_moment(dice, limits, number, drains):
     """Either side gives up when it likes: each side hears of every stream exactly one end, and the rest is unharmed."""
     wire = Wire(dice, limits)
@@ -281,7 +288,8 @@ def test_resets_at_any_moment(dice, limits, number, drains):
         for stream, value in wire.raw["client"]:
             if isinstance(value, Failed):
                 keys.pop(stream, None)
-        if opened == number and not keys and not streams and not wire.pending["client"] and not wire.pending["server"]:
+        quiet = not any(wire.pending.values()) and not any(wire.unused.values())
+        if opened == number and not keys and not streams and quiet:
             break
     wire.run()
 
@@ -309,7 +317,6 @@ def _informational(value: Any) -> bool:
 
 
 @given(st.integers(0, 2**32).map(Random), st.booleans(), st.booleans())
-@settings(max_examples=40)
 def test_tunnels(dice, extended, refused):
     wire = Wire(dice, LIMITS[1])
     wire.run()
@@ -353,7 +360,6 @@ def test_tunnels(dice, extended, refused):
 
 
 @given(st.integers(0, 2**32).map(Random), st.integers(0, 5), st.booleans())
-@settings(max_examples=40)
 def test_draining_loses_no_request(dice, number, client_drains):
     """Whatever was asked before the client heard of the end is answered, or known not to have been seen."""
     wire = Wire(dice, LIMITS[0])

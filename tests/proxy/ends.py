@@ -137,6 +137,9 @@ class _H1:
         """An end of what is said, in good order."""
         self.wire.eof()
 
+    def stop_reading(self) -> None:
+        self.wire.open_window(0)
+
     def open_window(self, size: int | None) -> None:
         self.wire.open_window(size)
 
@@ -343,6 +346,10 @@ class _H2:
         """CANCEL by default."""
         self.h2.reset_stream(stream or self.stream, code)
         self.flush()
+
+    def stop_reading(self) -> None:
+        """Withhold credit."""
+        self.reading = False
 
     def open_window(self, size: int | None) -> None:
         """Let *size* more bytes come on every stream, or withhold no credit from here on."""

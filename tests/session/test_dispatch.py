@@ -8,7 +8,7 @@ from sansio_pingora.errors import Error, ErrorSource, ErrorType
 from sansio_pingora.http1 import Http1Server
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import ConnectionClosed, Writable
-from sansio_pingora.session import Dispatcher
+from sansio_pingora.session import Digest, Dispatcher
 from sansio_pingora.transport import TransportInfo
 from sansio_pingora.wire import Body, Done, Failed, Header, RequestHeader, ResponseHeader
 
@@ -151,3 +151,85 @@ def test_over_a_real_connection_nothing_is_kept_between_requests():
         session.release()
         assert not dispatcher._exchanges
     assert [exchange.session.stream_id for exchange in handler.begun] == [1, 2, 3, 4, 5]
+
+
+# ── what stands before an exchange ───────────────────────────────────────────────────
+
+
+class Before:
+    """Passes everything on."""
+
+    def __init__(self, behind=None):
+        self.behind = behind
+        self.seen = []
+
+    def receive_task(self, task, now):
+        self.seen.append(task)
+        self.behind.receive_task(task, now)
+
+    def writable(self, room, now):
+        self.behind.writable(room, now)
+
+
+class Interposing(Handler):
+    """Puts others before its exchange while it begins it."""
+
+    def __init__(self, *others):
+        super().__init__()
+        self.others = others
+
+    def begin(self, session, now):
+        for other in self.others:
+            session.interpose(other)
+        return super().begin(session, now)
+
+
+def test_one_that_is_put_before_an_exchange_gets_its_events():
+    dispatcher, handler = made()
+    dispatcher.receive_event(1, head(), 0.0)
+    [exchange] = handler.begun
+    assert exchange.session.held_exchange() is exchange
+    before = Before(exchange)
+    exchange.session.interpose(before)
+    dispatcher.receive_event(1, Body(b"x"), 0.0)
+    dispatcher.receive_event(1, Writable(3), 0.0)
+    assert before.seen == [Body(b"x")]
+    assert exchange.events == [Body(b"x"), 3]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_that_is_put_there_while_it_begins_is_told_of_it(count):
+    inner = Before()
+    others = [inner, Before(inner)][:count]
+    handler = Interposing(others[-1])
+    dispatcher = Dispatcher(Connection(), handler, INFO)
+    dispatcher.receive_event(1, head(), 0.0)
+    dispatcher.receive_event(1, Body(b"x"), 0.0)
+    assert inner.behind is handler.begun[0]
+    assert handler.begun[0].events == [Body(b"x")]
+
+
+def test_one_that_knows_the_exchange_is_told_nothing():
+    dispatcher, handler = made()
+    before = Before()
+    begin = handler.begin
+
+    def knowing(session, now):
+        exchange = begin(session, now)
+        before.behind = exchange
+        session.interpose(before)
+        return exchange
+
+    handler.begin = knowing
+    dispatcher.receive_event(1, head(), 0.0)
+    assert before.behind is handler.begun[0]
+
+
+def test_a_digest_is_shared_by_all_sessions():
+    dispatcher, handler = made()
+    digest = Digest()
+    dispatcher.share(digest)
+    for stream in (1, 2):
+        dispatcher.receive_event(stream, head(), 0.0)
+    assert [exchange.session.digest() for exchange in handler.begun] == [digest, digest]
+    assert handler.begun[0].session.digest() is digest

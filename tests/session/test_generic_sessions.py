@@ -8,17 +8,18 @@ import pytest
 
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.http1 import Http1Server
-from sansio_pingora.http2 import Http2Server
+from sansio_pingora.http2 import Http2Client, Http2Server
 from sansio_pingora.limits import Limits
 from sansio_pingora.session import (
     ClientSession,
     ReadBody,
+    ServerConnection,
     ServerSession,
     SubrequestConnection,
     server_codec,
 )
-from sansio_pingora.wire import Body, Failed, Fields, Header, ResponseHeader
-from tests.session.kinds import KINDS, Lines, get, post
+from sansio_pingora.wire import Body, Failed, Fields, Header, RequestHeader, ResponseHeader, Trailer
+from tests.session.kinds import INFO, KINDS, Lines, get, http1, http2, post
 
 FAULT = Error(ErrorType.INTERNAL_ERROR, "on purpose")
 
@@ -580,3 +581,127 @@ def test_an_exchange_that_used_none_of_it_has_no_state_for_it(kind):
     exchange = KINDS[kind](get(), True)
     exchange.session.respond_error(404)
     assert exchange.session._extras is None
+
+
+# ── in one's own loop ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("opening", "kind"),
+    [(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", Http1Server), (None, Http2Server)],
+    ids=["HTTP/1", "HTTP/2"],
+)
+def test_a_server_connection_is_what_it_speaks(opening, kind):
+    connection = ServerConnection(now=0.0)
+    if opening is None:
+        client = Http2Client(0.0, Limits())
+        client.send(client.open_stream(0.0), Header(get(), True), 0.0)
+        opening = b"".join(client.data_to_send())
+    [(stream, head)] = connection.receive_data(opening, 0.0)
+    session = ServerSession(connection, stream, head, INFO, 0.0, {})
+    machine = session.as_http1() or session.as_http2()
+    assert type(machine) is kind
+    assert machine is connection.machine
+    assert session.get_keepalive() == 60
+    session.set_keepalive(None)
+    session.respond_error(404)
+    assert session.get_keepalive() is None
+    assert b"".join(connection.data_to_send())
+
+
+@pytest.mark.parametrize(
+    ("head", "fields", "end"),
+    [
+        (RequestHeader("GET", "/", version=b"1.0"), b"GET / HTTP/1.0\r\n\r\n", True),
+        (RequestHeader("GET", "/a?b", [("host", "x")], version=b"2"), b"GET /a?b HTTP/1.1\r\nhost: x\r\n\r\n", True),
+        (
+            RequestHeader("POST", "/", [("host", "x")], version=b"2"),
+            b"POST / HTTP/1.1\r\nhost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+            False,
+        ),
+        (
+            RequestHeader("POST", "/", [("host", "x"), ("content-length", "3")], version=b"2"),
+            b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n",
+            False,
+        ),
+    ],
+    ids=["HTTP/1.0", "HTTP/2", "a body", "a body of known length"],
+)
+def test_a_head_as_http1_has_it(head, fields, end):
+    session = ServerSession(Http1Server(0.0, Limits()), 1, Header(head, end), None, 0.0, {})
+    assert session.to_h1_raw() == fields
+    [(_, value)] = Http1Server(0.0, Limits()).receive_data(session.to_h1_raw(), 0.0)
+    assert (value.head.method, value.head.target, value.end) == (head.method, head.target, end)
+
+
+def test_a_head_that_http1_does_not_know():
+    head = RequestHeader("CONNECT", "/", [("host", "x")], version=b"2", protocol=b"websocket")
+    for header in (Header(head, True), None):
+        session = ServerSession(Http1Server(0.0, Limits()), 1, header, None, 0.0, {})
+        with pytest.raises(LocalProtocolError):
+            session.to_h1_raw()
+        assert session.read_request() is (header is not None)
+        assert session.get_header_bytes("x") == b""
+
+
+# ── the client's side ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["h1", "h2", "custom"])
+def test_a_client_session(name):
+    exchange = KINDS[name](post(3), False)
+    session = exchange.client_session
+    assert (session.as_http1() is None) is (name != "h1")
+    assert (session.as_http2() is None) is (name != "h2")
+    assert (session.as_custom() is None) is (name != "custom")
+    assert session.is_custom is (name == "custom")
+    assert session.read_response_header() is None
+    with pytest.raises(LocalProtocolError, match="tasks"):
+        session.read_response_body()
+    with pytest.raises(LocalProtocolError, match="the transport is its driver's"):
+        session.stream()
+    for setter, at in (("set_read_timeout", 0), ("set_write_timeout", 1)):
+        if name == "h2":
+            with pytest.raises(LocalProtocolError, match="PeerOptions"):
+                getattr(session, setter)(5.0)
+        else:
+            getattr(session, setter)(5.0 + at)
+            assert exchange.client.timeouts[at] == 5.0 + at
+    if name != "custom":
+        with pytest.raises(LocalProtocolError, match="only a custom protocol"):
+            session.take_custom_message_writer()
+    if name != "h2":
+        assert exchange.client.timeouts == (5.0, 6.0)
+        session.set_read_timeout(None)
+        assert exchange.client.timeouts == (60.0, 6.0)
+    session.shutdown()
+    exchange.settle()
+    assert isinstance(exchange.exchange.tasks[-1], Failed)
+
+
+def test_vector_124():
+    """A body of 16 bytes; a second head is refused, the trailers arrive, and a second end is nothing."""
+    exchange = http2(post(16), False)
+    session = exchange.session
+    session.enable_retry_buffering()
+    exchange.feed(Body(b"0123456789abcdef", True))
+    assert session.get_retry_buffer() == b"0123456789abcdef"
+    session.write_response_header(ResponseHeader(200))
+    with pytest.raises(LocalProtocolError):
+        session.write_response_header(ResponseHeader(500))
+    session.write_response_body(b"x")
+    session.write_response_trailers(Fields([("x-sum", "1")]))
+    session.finish_body()
+    assert exchange.settle().received[1:] == [Body(b"x"), Trailer(Fields([("x-sum", "1")]))]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_response_that_comes_early_may_close(early):
+    exchange = http1(post(3), False)
+    session = exchange.session
+    session.set_close_on_response_before_downstream_finish(True)
+    if not early:
+        exchange.feed(Body(b"abc", True))
+    session.write_response_header(ResponseHeader(200, [("Content-Length", "0")]), end=True)
+    exchange.settle()
+    assert (exchange.received[0].head.get("connection") == b"close") is early
