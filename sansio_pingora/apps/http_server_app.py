@@ -87,8 +87,11 @@ class HttpService:
 
     def open(self, lane: Lane, now: float, wall: float) -> Acceptor:
         """See :meth:`sansio_pingora.machine.Application.open`."""
-        handler = self._app.handler(lane, self.limits, now, can_await=self._can_await)
-        return HttpAcceptor(lane, handler, self.limits, self.options, wall - now)
+        return HttpAcceptor(lane, self.handler(lane, now), self.limits, self.options, wall - now)
+
+    def handler(self, lane: Lane, now: float) -> LaneHandler:
+        """The application on *lane*, for connections of one's own making and for subrequests."""
+        return self._app.handler(lane, self.limits, now, can_await=self._can_await)
 
 
 class _Streaming:

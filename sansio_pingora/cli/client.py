@@ -174,7 +174,10 @@ class Client:
         if not readable and not writable:
             raise TimeoutError(f"nothing happened for {_PATIENCE:g} s")
         if writable:
-            size = sock.send(out)
+            try:
+                size = sock.send(out)
+            except (BrokenPipeError, ConnectionResetError):  # it may have answered before it closed
+                size, readable = len(out), [sock]
             self.sent += size
             out = out[size:]
         if not readable:

@@ -38,8 +38,11 @@ class HttpProxy:
 
     def open(self, lane: Lane, now: float, wall: float) -> Acceptor:
         """See :meth:`sansio_pingora.machine.Application.open`."""
-        handler = ProxyHandler(lane, self._filters, self.limits, self.options)
-        return HttpAcceptor(lane, handler, self.limits, self.options, wall - now)
+        return HttpAcceptor(lane, self.handler(lane, now), self.limits, self.options, wall - now)
+
+    def handler(self, lane: Lane, now: float) -> ProxyHandler:
+        """The proxy on *lane*, for connections of one's own making and for subrequests."""
+        return ProxyHandler(lane, self._filters, self.limits, self.options)
 
 
 class ProxyHandler:

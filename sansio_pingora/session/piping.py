@@ -236,9 +236,7 @@ class PipeSubrequest(LaneEffect):
         self._session.interpose(self)
 
     def _at(self, now: float) -> None:
-        self._session.now = now
-        if self._waiter is not None:
-            self._waiter.now = now
+        self._session.now = self._exchange.now = now
 
     # ── the request ──────────────────────────────────────────────────────────────────
 
@@ -377,8 +375,7 @@ class PipeSubrequest(LaneEffect):
         if self._over:
             return
         self._over = True
-        session, handle, waiter, state = self._session, self._subrequest, self._waiter, self.state
-        assert waiter is not None  # it has begun
+        session, handle, exchange, state = self._session, self._subrequest, self._exchange, self.state
         state.error, state.from_subrequest, state.proxy_error = error, from_subrequest, handle.proxy_error
         handle.fail(error or Error(ErrorType.CONNECTION_CLOSED, "who asked wants no more").into_down(), now)
         unread, self._inbox = self._inbox, deque()
@@ -390,9 +387,14 @@ class PipeSubrequest(LaneEffect):
             if self._ended:
                 self.behind.receive_task(Done(), now)  # or it would wait for the end of a body that has ended
         if tell and error is None:
-            waiter.resume(self._token, state, now)
+            exchange.resume(self._token, state, now)
         elif tell and error is not None:
-            waiter.fail(self._token, error, now)
+            exchange.fail(self._token, error, now)
+
+    @property
+    def _exchange(self) -> _Waiter:
+        assert self._waiter is not None  # it has begun
+        return self._waiter
 
     @property
     def _subrequest(self) -> SubrequestHandle:

@@ -430,7 +430,7 @@ class CustomService(HttpService):
     """Serves an application over :class:`Lines`."""
 
     def open(self, lane, now, wall):
-        handler = self._app.handler(lane, self.limits, now, can_await=True)
+        handler = self.handler(lane, now)
         limits = self.limits
 
         class Acceptor:

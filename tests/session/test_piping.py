@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from sansio_pingora.apps import HttpServerApp, HttpService, Response, ServeHttp
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
-from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Lane
 from sansio_pingora.proxy import ProxyHttp
 from sansio_pingora.session import (
@@ -31,7 +30,7 @@ FAULT = Error(ErrorType.CONNECT_REFUSED, "on purpose")
 
 def whole(function):
     """A handler ``Request -> Response`` on each lane."""
-    return PerLane(lambda lane, now: ServeHttp(function, inline=True).handler(lane, Limits(), now, can_await=True))
+    return PerLane(HttpService(ServeHttp(function, inline=True)).handler)
 
 
 echo = whole(lambda request: Response(200, request.body))
@@ -100,7 +99,7 @@ def test_over_every_kind_of_connection(kind, size):
     exchange = KINDS[kind](
         get_head() if size is None else post_head(size),
         size is None,
-        handler=lambda lane: service._app.handler(lane, Limits(), 0.0, can_await=True),
+        handler=lambda lane: service.handler(lane, 0.0),
     )
     if data:
         for at in range(0, len(data), 50_000):
@@ -604,6 +603,15 @@ def test_an_upgrade_passes(client_first):
     assert len(app.states) == 1
     assert bench.connection.closing
     assert not bench.held
+
+
+def test_a_body_that_a_subrequest_cannot_be_sent():
+    app = Piping(recording(lambda session: session.invite_body())[1])
+    service = HttpService(app)
+    exchange = KINDS["custom"](post_head(), False, handler=lambda lane: service.handler(lane, 0.0))
+    exchange.feed(Trailer(Fields([("Content-Length", "1")])))
+    assert exchange.received[0].head.status == 500
+    assert not app.pipes[0].state.from_subrequest
 
 
 # ── with draining ────────────────────────────────────────────────────────────────────

@@ -142,6 +142,15 @@ def test_a_body_that_ends_early_fails_on_both_sides_behind_what_came(sent, came)
     assert len(asked.settle().received) == 1
 
 
+@pytest.mark.parametrize(("size", "came"), [(None, [Body(b"ab"), Done()]), (2, [Body(b"ab", True)])])
+def test_the_end_is_said_by_itself(size, came):
+    asked = Asked(post(size), False)
+    asked.feed(Body(b"ab"))
+    asked.handle.finish(0.0)
+    asked.handle.finish(0.0)
+    assert asked.settle().exchange.tasks == came
+
+
 def test_the_body_is_wanted_once():
     asked = Asked(post(3), False)
     assert not asked.handle.wants_body
@@ -336,6 +345,9 @@ def test_a_response_that_is_complete_before_its_request():
     assert asked.handle.send(Body(b"x" * 100_000), 0.0) > 0
     assert asked.settle().exchange.tasks == [Body(b"x" * 100_000)]
     asked.connection.consumed(1, 100_000, 0.0)  # late credit
+    asked.connection.send(1, OK, 0.0)
+    asked.connection.send(1, Failed(FAULT), 0.0)
+    assert [type(task) for task in asked.settle().received] == [Header]
 
 
 def test_why_a_proxy_failed():

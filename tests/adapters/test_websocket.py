@@ -1,0 +1,178 @@
+"""WebSockets on every runtime, by the websockets library over HTTP/1 and by ours over both versions."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import pytest
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import connect
+
+from sansio_pingora import HttpPeer, PeerOptions, ProxyHttp, Sleep
+from sansio_pingora.apps import OriginApp, WebSocketApp
+from sansio_pingora.cli.client import Client
+from sansio_pingora.errors import Error
+from sansio_pingora.limits import Limits
+from sansio_pingora.upstreams import ALPN
+from tests.adapters.harness import PATIENCE, served
+
+HTTP2 = PeerOptions(alpn=ALPN.H2, max_h2_streams=100)
+BIG = 64 << 20 if os.environ.get("SLOW_TESTS") else 4 << 20
+ROOM = {"ws_max_message": 80 << 20, "ws_max_fragments": 1 << 20}
+MESSAGES = ["", "grüße", b"", bytes(range(256)), "x" * 70_000, b"y" * 70_000]
+
+
+class To(ProxyHttp):
+    def __init__(self, peer, http2):
+        self.peer = HttpPeer(peer, options=HTTP2 if http2 else None)
+
+    def upstream_peer(self, session, ctx):
+        return self.peer
+
+
+@pytest.fixture
+def origin(runtime):
+    with served(OriginApp(), runtime, h2c=True, **ROOM) as server:
+        yield server
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"], ids=["plain", "deflate"])
+def test_the_websockets_library(origin, compression):
+    with connect(f"ws://{origin.peer}/ws", compression=compression, max_size=None, open_timeout=PATIENCE) as ws:
+        for message in MESSAGES:
+            ws.send(message)
+            assert ws.recv(PATIENCE) == message
+        ws.send(["frag", "ments", ""])
+        assert ws.recv(PATIENCE) == "fragments"
+        assert ws.ping().wait(PATIENCE)
+    assert ws.protocol.close_code == 1000
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"], ids=["plain", "deflate"])
+@pytest.mark.parametrize("kind", [str, bytes], ids=["text", "binary"])
+def test_a_large_message(origin, compression, kind):
+    block = os.urandom(1 << 16)
+    message = block * (BIG >> 16) if kind is bytes else block.hex() * (BIG >> 17)
+    with connect(f"ws://{origin.peer}/ws", compression=compression, max_size=None, open_timeout=PATIENCE) as ws:
+        ws.send(message)
+        assert ws.recv(120) == message
+
+
+@pytest.mark.parametrize(("http2", "to_http2"), [*itertools.product([False, True], repeat=2)])
+def test_every_pair_of_versions_through_a_proxy(runtime, http2, to_http2):
+    with served(OriginApp(), runtime, h2c=True) as back, served(To(back.peer, to_http2), runtime, h2c=True) as front:
+        for deflate in (False, True):
+            with Client(front.peer, http2=http2) as client:
+                assert client.converse("/ws", MESSAGES, deflate=deflate) == MESSAGES
+
+
+def test_a_large_message_over_http2(origin):
+    message = os.urandom(BIG)
+    with Client(origin.peer, http2=True, limits=Limits(**ROOM)) as client:
+        assert client.converse("/ws", [message]) == [message]
+
+
+def test_a_message_beyond_the_ceiling(runtime):
+    with served(OriginApp(), runtime, ws_max_message=1000) as server:
+        with connect(f"ws://{server.peer}/ws", open_timeout=PATIENCE) as ws:
+            ws.send(b"x" * 1001)
+            with pytest.raises(ConnectionClosedError) as caught:
+                ws.recv(PATIENCE)
+        assert caught.value.rcvd.code == 1009
+
+
+class Chat(WebSocketApp):
+    """Uses every callback."""
+
+    subprotocols = ("chat",)
+
+    def __init__(self):
+        self.closed = []
+
+    def handshake(self, session):
+        if session.get_header("x-token") != b"secret":
+            raise Error.http_status(403, "who are you")
+
+    def on_open(self, ws):
+        ws.data = 0
+        ws.send(f"welcome to {ws.subprotocol}")
+
+    def on_message(self, ws, message):
+        ws.data += 1
+        yield Sleep(0.01)
+        if message == "break":
+            raise RuntimeError("by order")
+        if message == "bye":
+            ws.close(4000, "gone")
+        else:
+            ws.send(f"{ws.data}: {message}")
+
+    def on_close(self, ws, code, reason):
+        self.closed.append((ws.data, code))
+
+
+@pytest.fixture
+def chat(runtime):
+    app = Chat()
+    with served(app, runtime) as server:
+        yield app, f"ws://{server.peer}/"
+
+
+def enter(url):
+    return connect(url, subprotocols=["chat"], additional_headers={"x-token": "secret"}, open_timeout=PATIENCE)
+
+
+def test_an_application(chat):
+    app, url = chat
+    with enter(url) as ws:
+        assert ws.recv(PATIENCE) == "welcome to chat"
+        for number in range(1, 20):
+            ws.send("hello")
+            assert ws.recv(PATIENCE) == f"{number}: hello"
+        ws.send("bye")
+        with pytest.raises(ConnectionClosedError) as caught:
+            ws.recv(PATIENCE)
+        assert caught.value.rcvd.code == 4000
+    assert app.closed == [(20, 4000)]
+
+
+def test_a_client_that_is_refused(chat):
+    _, url = chat
+    with pytest.raises(InvalidStatus) as caught, connect(url, open_timeout=PATIENCE):
+        pass
+    assert caught.value.response.status_code == 403
+
+
+def test_a_callback_that_raises(chat):
+    _, url = chat
+    with enter(url) as ws:
+        ws.recv(PATIENCE)
+        ws.send("break")
+        with pytest.raises(ConnectionClosedError) as caught:
+            ws.recv(PATIENCE)
+    assert caught.value.rcvd.code == 1011
+
+
+def test_a_request_that_is_no_handshake(chat):
+    _, url = chat
+    with Client(url[5:-1]) as client:
+        answer = client.ask("GET", "/", fields=[("x-token", "secret")])
+    assert answer.status == 426
+    assert answer.head.get("upgrade") == b"websocket"
+
+
+def test_a_quiet_client_is_asked_and_given_up(runtime):
+    with served(OriginApp(), runtime, ws_ping_interval=0.2) as server:
+        with connect(f"ws://{server.peer}/ws", open_timeout=PATIENCE) as ws:
+            ws.send("still here")
+            assert ws.recv(PATIENCE) == "still here"
+        with Client(server.peer) as client:  # does not answer pings
+            answer = client.send_raw(
+                b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+        _, _, frames = answer.partition(b"\r\n\r\n")
+        assert frames[:3] == b"\x89\x011"
+        assert frames[3] == 0x88
+        assert frames[5:7] == (1011).to_bytes(2, "big")
