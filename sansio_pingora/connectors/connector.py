@@ -146,7 +146,7 @@ class Connector:
                 # Where the exchange is complete both ways, the stream is closed already and this says nothing.
                 connection.send(lease.stream_id, _GIVEN_UP, now)
             if receivers:
-                if connection.reusable and not kept.free:
+                if not kept.free and connection.reusable:
                     self._offer(kept)
                     if self._offers:
                         self._settle(now)

@@ -282,7 +282,9 @@ class ProxyExchange(Routines):
         if judged is not None:
             error = _checked("error_while_proxy", judged)
         if error.etype is ErrorType.H2_DOWNGRADE and peer.options.alpn.min_http_version == 2:
-            error = error.with_retry(False)  # the origin wants a version that the peer is not to be spoken to in
+            # The origin wants a version that the peer is not to be spoken to in. Where it may be, which TLS
+            # lets the two find out, this is the place to remember HTTP/1 for the next attempt.
+            error = error.with_retry(False)
         return error.decide_reuse(lease.reused)
 
     def _duplex_over(self, lease: Lease, peer: HttpPeer) -> _Story:

@@ -15,9 +15,11 @@ from sansio_pingora.proxy.exchange import ProxyExchange
 from sansio_pingora.proxy.filter_table import FilterTable
 from sansio_pingora.proxy.proxy_http import ProxyHttp
 from sansio_pingora.session import Exchange, Routine, Routines, ServerSession, client_codec, client_http2
-from sansio_pingora.upstreams import Peer
+from sansio_pingora.upstreams import Peer, PeerOptions
 
 __all__ = ["HttpProxy", "ProxyHandler"]
+
+_MAX_WINDOW = 2**31 - 1
 
 
 class HttpProxy:
@@ -87,6 +89,7 @@ class ProxyHandler:
     def _new_connection(self, peer: Peer, now: float) -> UpstreamConnection:
         options = peer.options
         if options.alpn.min_http_version == 2:
+            stream_window, connection_window = self._windows(options)
             return client_http2(
                 self._options.engine,
                 now,
@@ -94,8 +97,8 @@ class ProxyHandler:
                 max_streams=options.max_h2_streams,
                 read_timeout=options.read_timeout,
                 write_timeout=options.write_timeout,
-                stream_window=options.h2_stream_window_size,
-                connection_window=options.h2_connection_window_size,
+                stream_window=stream_window,
+                connection_window=connection_window,
                 ping_interval=options.h2_ping_interval,
             )
         lenient = options.allow_h1_response_invalid_content_length
@@ -106,3 +109,17 @@ class ProxyHandler:
             read_timeout=options.read_timeout,
             write_timeout=options.write_timeout,
         )
+
+    def _windows(self, options: PeerOptions) -> tuple[int, int]:
+        """What a stream, and a whole connection of HTTP/2, may receive unread.
+
+        One that strangers share has room for all its streams at once, else a few answers that nobody
+        reads would hold up all others; and each of them has what an exchange may hold over HTTP/1.
+        """
+        limits, streams = self.limits, options.max_h2_streams
+        window, connection = options.h2_stream_window_size, options.h2_connection_window_size
+        if window is None:
+            window = limits.h2_window if streams == 1 else min(limits.h2_window, limits.high_water)
+        if connection is None:
+            connection = max(limits.h2_connection_window, min(streams * window, _MAX_WINDOW))
+        return window, connection

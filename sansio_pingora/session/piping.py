@@ -194,7 +194,9 @@ class PipeSubrequest(LaneEffect):
             raise LocalProtocolError("a pipe is for the middle of an exchange, before its response is complete")
         self._waiter = exchange = cast(_Waiter, waiter)
         self._token = token
-        handler: Any = self._handler if hasattr(self._handler, "begin") else self._handler(exchange.lane, exchange.now)
+        handler: Any = self._handler
+        if not hasattr(handler, "begin"):
+            handler = handler(exchange.lane, exchange.now)
         head, end = self._request()
         self.handle = start_subrequest(
             exchange.lane,

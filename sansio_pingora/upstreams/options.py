@@ -65,9 +65,13 @@ class PeerOptions:
     max_h2_streams: int = 1
     """Requests at once on one HTTP/2 connection."""
     h2_stream_window_size: int | None = None
-    """What a stream may receive unread."""
+    """What a stream may receive unread. None is the limit ``h2_window``; where streams share a connection, no more
+    than ``high_water``: far away, more of it is faster.
+    """
     h2_connection_window_size: int | None = None
-    """What all streams of a connection may receive unread."""
+    """What all streams of a connection may receive unread. None is the limit ``h2_connection_window``, or as much as
+    the streams may together, so that those which nobody reads do not hold up the others.
+    """
     allow_h1_response_invalid_content_length: bool = False
     """Read a response with an invalid Content-Length until the end of the connection, instead of refusing it."""
     extra_proxy_headers: Mapping[str, bytes] | None = None

@@ -7,6 +7,8 @@ import threading
 from hashlib import sha256
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect as websockets
 
 from sansio_pingora import Limits
 from sansio_pingora.apps import HttpService, OriginApp
@@ -156,6 +158,26 @@ def test_generator_app(monkeypatch, runtime):
         status, answer = ask(server.addresses[0], "PUT", "/", body)
     assert status == 200
     assert answer.splitlines()[-2:] == [b"512000 bytes so far", sha256(body).hexdigest().encode()]
+
+
+@each_runtime
+def test_chat(monkeypatch, runtime):
+    app, options = run_example(monkeypatch, "chat.py", runtime)
+    assert (options.pop("runtime"), options.pop("listen")) == (runtime, "127.0.0.1:8080")
+    with serving(app, runtime, **options) as server:
+        url = f"ws://{server.addresses[0]}/"
+
+        def enter(name):
+            return websockets(url, subprotocols=["chat"], additional_headers={"x-name": name}, open_timeout=20)
+
+        with pytest.raises(InvalidStatus), websockets(url, open_timeout=20):
+            pass
+        with enter("ann") as ann:
+            with enter("bob") as bob:
+                assert ann.recv(20) == "bob is here"
+                ann.send("hello")
+                assert bob.recv(20) == "ann: hello"
+            assert ann.recv(20) == "bob has left"
 
 
 @each_runtime

@@ -52,6 +52,25 @@ class Model(RuleBasedStateMachine):
         self.paused = False
         self.updates = 5
 
+    @precondition(lambda self: not self.paused)
+    @rule()
+    def pause(self):
+        """The transport holds enough."""
+        self.session.machine.write_paused(0.0)
+        self.session.reads = False
+        self.paused = True
+
+    @precondition(lambda self: self.paused)
+    @rule()
+    def resume(self):
+        self.paused = False
+        self.session.reads = True
+        self.session.take(self.session.machine.write_resumed(0.0))
+        assert self.session.machine.want_read
+
+    def reading(self) -> bool:
+        return self.session.machine.want_read
+
     def key(self, stream: int) -> int:
         """What the machine calls the stream: a client numbers its own."""
         return stream if self.server else (stream + 1) // 2
@@ -80,7 +99,7 @@ class Model(RuleBasedStateMachine):
         queued = sum(self.pending(each) for each in self.flows)
         return min(HIGH_WATER - self.pending(stream), SEND_BUFFER - queued)
 
-    @precondition(lambda self: len(self.flows) < 5)
+    @precondition(lambda self: len(self.flows) < 5 and not self.paused)
     @rule()
     def open(self):
         self.updates += 2
@@ -126,14 +145,15 @@ class Model(RuleBasedStateMachine):
 
     @rule(increment=st.sampled_from([1, 100, 2_000, 60_000]))
     def grant(self, increment):
-        if self.peer.window + increment <= LARGEST and self.allowed():
+        if self.reading() and self.peer.window + increment <= LARGEST and self.allowed():
             self.session.deliver(self.peer.window_update(0, increment))
 
     @precondition(lambda self: self.flows)
     @rule(data=st.data(), increment=st.sampled_from([1, 100, 2_000, 60_000]))
     def grant_stream(self, data, increment):
         stream = data.draw(st.sampled_from(self.live()))
-        if self.peer.streams[stream].window + increment <= LARGEST and self.allowed():
+        room = LARGEST - self.peer.streams[stream].window
+        if self.reading() and increment <= room and self.allowed():
             self.session.deliver(self.peer.window_update(stream, increment))
 
     def allowed(self) -> bool:
@@ -141,10 +161,12 @@ class Model(RuleBasedStateMachine):
         self.updates -= 1
         return self.updates > 0
 
+    @precondition(reading)
     @rule(window=st.sampled_from([0, 3, 500, 20_000, 65_535]))
     def change_windows(self, window):
         self.session.deliver(self.peer.set({Set.WINDOW: window}))
 
+    @precondition(reading)
     @rule(size=st.sampled_from([16_384, 17_000]))
     def change_frames(self, size):
         self.session.deliver(self.peer.set({Set.FRAME: size}))
@@ -153,6 +175,8 @@ class Model(RuleBasedStateMachine):
     @rule(data=st.data(), ours=st.booleans())
     def reset(self, data, ours):
         stream = data.draw(st.sampled_from(self.live()))
+        if self.paused and not ours:
+            return  # what is on its way already would look like a fault
         del self.flows[stream]
         if ours:
             self.session.send(self.key(stream), Failed(BROKEN))
@@ -170,7 +194,7 @@ class Model(RuleBasedStateMachine):
         stream = data.draw(st.sampled_from(self.live()))
         half = self.peer.streams[stream]
         spent = size + (0 if pad is None else pad + 1)
-        if half.ours_ended or spent > half.credit or spent > self.peer.credit:
+        if half.ours_ended or not self.reading() or spent > half.credit or spent > self.peer.credit:
             return
         self.session.deliver(self.peer.data(stream, bytes(size), pad=pad, end=end and self.server))
         self.hear()
@@ -191,6 +215,8 @@ class Model(RuleBasedStateMachine):
             return
         self.hear()
         assert not self.session.over
+        if self.paused:
+            return
         for stream, flow in list(self.flows.items()):
             half = self.peer.streams[stream]
             assert flow.given.startswith(self.session.data(stream)), "another order, or other bytes"

@@ -1,0 +1,25 @@
+"""The code in the page on WebSocket runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sansio_pingora.cli.client import Client
+from tests.apps.serving import serving
+
+PAGE = (Path(__file__).parents[2] / "docs" / "websocket.md").read_text("utf-8")
+APPLICATION, MACHINE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_application():
+    names: dict = {}
+    exec(APPLICATION, names)
+    with serving(names["Echo"](), "threads", h2c=True) as server:
+        for http2 in (False, True):
+            with Client(server.addresses[0], http2=http2) as client:
+                assert client.converse("/", ["hello", b"there"]) == ["hello", b"there"]
+
+
+def test_the_machine():
+    exec(MACHINE, {})
