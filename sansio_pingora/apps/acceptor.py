@@ -18,17 +18,13 @@ class HttpOptions:
     """How a service speaks HTTP, beyond its limits."""
 
     engine: Engine = "native"
-    """``native``, or ``hyper`` for the reference engine on h11, which speaks HTTP/1."""
+    """``native``, or ``hyper`` for the reference engines on h11 and h2."""
     h2c: bool = False
     """Clients may speak HTTP/2 without TLS, with prior knowledge."""
     allow_connect_method_proxying: bool = False
     """CONNECT makes a tunnel; otherwise it is answered 405."""
     abort_on_close: bool = False
     """A client that shuts its side while it waits for an answer has given up."""
-
-    def __post_init__(self) -> None:
-        if self.h2c and self.engine != "native":
-            raise ValueError(f"engine {self.engine!r} speaks HTTP/1 alone: leave h2c out, or choose 'native'")
 
 
 class LaneHandler(HttpHandler, Protocol):

@@ -58,18 +58,18 @@ def _reference_codec(engine: Engine, limits: Limits, *, server: bool) -> Codec:
     return HyperCodec(limits, server=server)
 
 
-def _refuse_reference(engine: Engine) -> None:
-    if engine != "native":
-        raise ValueError(f"engine {engine!r} speaks HTTP/1 alone: choose 'native' for HTTP/2")
-
-
 def client_http2(engine: Engine, now: float, limits: Limits, **options: Any) -> Http2Client:
     """The client's side of a connection that speaks HTTP/2; *options* are those of :class:`Http2Client`.
 
-    :raises ValueError: *engine* does not speak HTTP/2.
+    :raises ValueError: there is no such engine.
     """
-    _refuse_reference(engine)
-    return Http2Client(now, limits, **options)
+    if engine == "native":
+        return Http2Client(now, limits, **options)
+    if engine != "hyper":
+        raise ValueError(f"engine {engine!r}: choose 'native' or 'hyper'")
+    from sansio_pingora.http2.hyper import HyperHttp2Client  # h2 is loaded by who asks for it
+
+    return HyperHttp2Client(now, limits, **options)
 
 
 class ServerMaker:
@@ -110,7 +110,12 @@ class ServerMaker:
 
     def http2(self, now: float) -> Connection:
         """A connection that speaks HTTP/2."""
-        return Http2Server(
+        server = Http2Server
+        if self._engine == "hyper":
+            from sansio_pingora.http2.hyper import HyperHttp2Server  # h2 is loaded by who asks for it
+
+            server = HyperHttp2Server
+        return server(
             now,
             self._limits,
             wall_offset=self._wall_offset,
@@ -119,11 +124,7 @@ class ServerMaker:
         )
 
     def sniffed(self, now: float, switch: Callable[[Connection], None]) -> PrefaceSniff:
-        """A connection that finds out what the client speaks, and then has *switch* put that in its place.
-
-        :raises ValueError: the engine does not speak HTTP/2.
-        """
-        _refuse_reference(self._engine)
+        """A connection that finds out what the client speaks, and then has *switch* put that in its place."""
         return PrefaceSniff(now, self._limits, partial(self.http1, quiet=True), self.http2, switch)
 
 
@@ -131,7 +132,7 @@ class ServerConnection:
     """One client's connection. Keeps the contract of :class:`sansio_pingora.machine.Connection`.
 
     ``wall_offset``: Unix time minus monotonic time, for the Date field; None sends none. ``h2c``: a client may
-    speak HTTP/2 with prior knowledge, where the engine can; what comes first tells. ``version`` is empty until then.
+    speak HTTP/2 with prior knowledge; what comes first tells. ``version`` is empty until then.
     """
 
     __slots__ = ("_endpoint", "_inner", "_now", "limits")
@@ -144,14 +145,13 @@ class ServerConnection:
         engine: Engine = "native",
         wall_offset: float | None = None,
         allow_connect: bool = False,
-        h2c: bool | None = None,
+        h2c: bool = True,
     ) -> None:
         self._now = now
         self._endpoint: Endpoint | None = None
         self.limits = limits or Limits()
         make = ServerMaker(self.limits, engine=engine, wall_offset=wall_offset, allow_connect=allow_connect)
-        sniffs = engine == "native" if h2c is None else h2c
-        self._inner: Connection = make.sniffed(now, self._switch) if sniffs else make.http1(now)
+        self._inner: Connection = make.sniffed(now, self._switch) if h2c else make.http1(now)
 
     def _switch(self, connection: Connection) -> None:
         connection.endpoint = self._endpoint

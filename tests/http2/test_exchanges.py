@@ -542,6 +542,16 @@ def test_the_end_of_the_client_s_side():
     assert session.machine.closing is Closing.AFTER_FLUSH
 
 
+def test_no_bytes_are_the_end():
+    """As sockets have it."""
+    server, client = make_server(), make_client()
+    server.take(server.machine.receive_data(b"", 0.0))
+    client.take(client.machine.receive_data(b"", 0.0))
+
+    assert server.closed is True
+    assert client.closed is True
+
+
 def test_the_end_of_an_idle_client():
     session = make_server()
     session.eof()

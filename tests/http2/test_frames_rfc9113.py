@@ -410,20 +410,6 @@ def test_rfc_9113(situation, make, expect):
     expect(session)
 
 
-@pytest.mark.parametrize(("situation", "make", "expect"), SECTION_4 + SECTION_5 + SECTION_6)
-def test_rfc_9113_byte_by_byte(situation, make, expect):
-    session = SITUATIONS[situation]().begin()
-    sent = make(session.peer)
-    for byte in sent if len(sent) < 500 else b"":
-        session.deliver(bytes((byte,)))
-        if session.over:
-            break
-    else:
-        session.deliver(sent) if len(sent) >= 500 else None
-
-    expect(session)
-
-
 @pytest.mark.parametrize(
     ("situation", "make", "expect"),
     [param for param in SECTION_4 + SECTION_5 + SECTION_6 if param.id.startswith(("4.3", "5.1/1", "6.7/4", "6.9/1-w"))],
