@@ -143,6 +143,8 @@ def _bytes(session: ServerSession, argument: str) -> _Answering:
 
 
 def _blocks(session: ServerSession, left: int) -> Generator[Any, Any, None]:
+    if session.room <= 0:  # other streams of the connection have filled it
+        yield Drain()
     while left > len(_BLOCK):
         left -= len(_BLOCK)
         if session.write_response_body(_BLOCK) <= 0:

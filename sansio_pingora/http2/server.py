@@ -149,7 +149,8 @@ class Http2Server(Http2Connection):
 
     def _request(self, stream: Stream, block: FieldBlock, end: bool, events: list[Event], now: float) -> None:
         limits = self.limits
-        if block.truncated or _fields(block.items) > limits.max_fields:
+        many = len(block.items) > limits.max_fields and _fields(block.items) > limits.max_fields
+        if block.truncated or many:
             raise MessageFault(431, f"a head of more than {limits.max_head} bytes or {limits.max_fields} fields")
         request = block.template
         if not isinstance(request, Request):
@@ -428,4 +429,4 @@ class Http2Server(Http2Connection):
 
 def _fields(items: Items) -> int:
     """How many lines of *items* are fields, crumbs of cookies each by itself; pseudo-header fields are none."""
-    return len([None for name, _ in items if name[0:1] != b":"])
+    return len([None for name, _ in items if name[:1] != b":"])

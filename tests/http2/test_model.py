@@ -220,6 +220,8 @@ class Model(RuleBasedStateMachine):
         for stream, flow in list(self.flows.items()):
             half = self.peer.streams[stream]
             assert flow.given.startswith(self.session.data(stream)), "another order, or other bytes"
+            if self.server and half.theirs_ended:
+                flow.unused = 0  # who has answered reads no more, and the credit comes back at once
             waiting = self.pending(stream)
             assert not waiting or half.window <= 0 or self.peer.window <= 0, f"{waiting} bytes held back on {stream}"
             assert half.theirs_ended == (flow.ended and not waiting)
