@@ -125,7 +125,7 @@ def main(rounds: int = 3, seconds: int = 3) -> None:
         raise SystemExit("the figures of whole servers need h2load on PATH (Debian: apt-get install nghttp2-client)")
     servers = {f"origin on {runtime}": (ours("origin", runtime, p := free_port(), "--h2c"), p) for runtime in RUNTIMES}
     port = free_port()
-    app = f"file:{HERE / 'peers' / 'asgi_hello.py'}:app"
+    app = f"asgi:{HERE / 'peers' / 'asgi_hello.py'}:app"
     servers["hypercorn"] = (
         [sys.executable, "-m", "hypercorn", "--worker-class", "uvloop", "--bind", f"127.0.0.1:{port}", app],
         port,

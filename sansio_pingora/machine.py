@@ -422,6 +422,8 @@ class Lane:
                     if contain is None:
                         raise
                     contain(member, exc, now)
+                if member.listed:
+                    continue  # it is asked once more, and then armed
                 deadline = member.deadline
             if deadline < member.armed:
                 member.armed = deadline

@@ -1,7 +1,7 @@
 """The native engine against the reference engine on the same bytes, frame by frame, and cut anywhere.
 
-What the native engine accepts, the reference reads identically; where one refuses and the
-other does not, or refuses otherwise, the reason is in the table. Stand-alone, for long runs::
+What both accept they read identically; where one refuses what the other does not, or refuses it
+otherwise, the reason is in the table. Stand-alone, for long runs::
 
     python -m tests.http2.differential --inputs 100000
 """
@@ -12,7 +12,7 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from random import Random
@@ -21,14 +21,16 @@ from typing import Any, NamedTuple
 
 from hpack import Decoder
 
-from sansio_pingora.http2 import PREFACE, ErrorCode, Http2Client, Http2Server
+from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.http2 import PREFACE, Http2Client, Http2Server
+from sansio_pingora.http2.codes import code_name
 from sansio_pingora.http2.hyper import HyperHttp2Client, HyperHttp2Server
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import AT_ONCE, ConnectionClosed, Writable
+from sansio_pingora.machine import AT_ONCE, ConnectionClosed, Event, Writable
 from sansio_pingora.wire import Body, Done, Failed, Header, RequestHeader, ResponseHeader, UpgradedBody
 from tests.http2.differences import READ_OTHERWISE, Row
 from tests.http2.generated import Asked, conversation, cut, mutated, split
-from tests.http2.peer import ACK, END_HEADERS, Kind, Set, raw
+from tests.http2.peer import END_HEADERS, Kind
 from tests.http2.runs import plain
 
 __all__ = ["Said", "Tally", "compare", "described", "disagreement", "first_difference", "read", "report", "row_of"]
@@ -36,10 +38,12 @@ __all__ = ["Said", "Tally", "compare", "described", "disagreement", "first_diffe
 SERVERS: dict[str, Callable[..., Any]] = {"native": Http2Server, "hyper": HyperHttp2Server}
 CLIENTS: dict[str, Callable[..., Any]] = {"native": Http2Client, "hyper": HyperHttp2Client}
 
-# How an application answers, by stream: not at all, when the head is there, when the message is, its head alone, by a
-# reset.
+READS_ON = "reads on"
+GAVE_UP = Error(ErrorType.INTERNAL_ERROR, "the application gives up")
+# How a stream is answered: not at all, as soon as its head or its end is there, with a head alone, or by a reset.
 ANSWERS = ("never", "never", "head", "head", "end", "end", "half", "reset")
 PROFILES: tuple[dict[str, Any], ...] = (
+    {},
     {},
     {},
     {"max_fields": 6, "max_head": 2_000, "max_trailers": 20, "max_trailer_fields": 1},
@@ -56,134 +60,119 @@ class Said(NamedTuple):
     why: str = ""
 
 
-class Machine:
-    """A machine under test with an application above it, both told everything at the same instant."""
+class Station:
+    """A machine under test with an application above it: both engines are told the same at the same instant."""
 
-    def __init__(self, engine: str, asked: list[Asked] | None, limits: dict[str, Any], salt: int) -> None:
-        options = Limits(**limits)
+    def __init__(self, engine: str, asked: list[Asked] | None, limits: dict[str, Any], salt: int, answers: bool) -> None:
         self.is_server = asked is None
         self.salt = salt
+        self.answers = answers
         self.said: list[Said] = []
-        self.statuses: dict[int, list[bytes]] = {}
-        self.broken = False
-        self._answered: set[int] = set()
-        self._decoder = Decoder()
-        self._rest = b""
-        self._block = b""
         self.over = False
+        self._done: set[int] = set()
+        self._decoder = Decoder()
+        self._rest = self._block = b""
         if asked is None:
-            self.machine = SERVERS[engine](0.0, options, allow_connect=salt % 2 == 0)
-        else:
-            self.machine = CLIENTS[engine](0.0, options)
-            self._rest = b"".join(self.machine.data_to_send())[len(PREFACE) :]
-            self._greet()
-            for request in asked:
-                self._ask(request)
-        self._look()
-
-    def _greet(self) -> None:
-        """The origin takes extended CONNECTs and as many streams as there are; what it says beyond is the input."""
-
-    def _ask(self, request: Asked) -> None:
-        stream = self.machine.open_stream(0.0)
-        if request.method == "CONNECT":
-            head = RequestHeader("CONNECT", "a.test:443", [("Host", "a.test:443")])
-        else:
-            head = RequestHeader(request.method, "/", [("Host", "a.test")])
-        self.machine.send(stream, Header(head, request.end), 0.0)
-
-    # ── input ────────────────────────────────────────────────────────────────────────
+            self.machine = SERVERS[engine](0.0, Limits(**limits), allow_connect=salt % 2 == 0)
+            return
+        self.machine = CLIENTS[engine](0.0, Limits(**limits))
+        self._rest = b"".join(self.machine.data_to_send())[len(PREFACE) :]
+        for request in asked:
+            target, host = ("a.test:443", "a.test:443") if request.method == "CONNECT" else ("/", "a.test")
+            stream = self.machine.open_stream(0.0)
+            self.machine.send(stream, Header(RequestHeader(request.method, target, [("Host", host)]), request.end), 0.0)
+        self._look(set())
 
     def receive(self, piece: bytes) -> None:
         if self.over:
             return
         events = self.machine.receive_data(piece, 0.0)
-        end: Said | None = None
-        failed: set[int] = set()
-        heard = [value for stream, value in events if isinstance(value, ConnectionClosed) and value.error is not None]
-        for stream, value in events:
-            if isinstance(value, Writable):
-                continue
-            if isinstance(value, Failed):
-                # Those that fail with the connection are not told one by one.
-                if not (heard and value.error.context == heard[0].error.context):
-                    self.said.append(Said((stream, "failed"), value.error.context))
-                failed.add(stream)
-                continue
-            if isinstance(value, ConnectionClosed):
-                end = Said((0, "closed" if value.error is None else "broken"), value.error and value.error.context or "")
-                continue
-            self.said.append(Said(plain((stream, value))))
+        end = next((value for _, value in events if isinstance(value, ConnectionClosed)), None)
+        failed = self._note(events, end)
         self._look(failed)
         if end is not None:
-            self.said.append(end)
+            what = "closed" if end.error is None else "broken"
+            self.said.append(Said((0, what), end.error.context if end.error else ""))
             self.over = True
             return
         self._use(events)
+        while self.machine.deadline == AT_ONCE:
+            failed |= self._note(self.machine.handle_timeout(0.0), None)
         self._look(failed)
 
-    def _use(self, events: list[tuple[int, Any]]) -> None:
+    def _note(self, events: Iterable[Event], end: ConnectionClosed | None) -> set[int]:
+        failed = set()
         for stream, value in events:
+            match value:
+                case Failed():
+                    failed.add(stream)
+                    # Those that fail with the connection are not told one by one.
+                    if end is None or end.error is None or value.error.context != end.error.context:
+                        self.said.append(Said((stream, "failed"), value.error.context))
+                case Writable() | ConnectionClosed():
+                    pass
+                case _:
+                    self.said.append(Said(plain((stream, value))))
+        return failed
+
+    def _use(self, events: Iterable[Event]) -> None:
+        for stream, value in events:
+            if isinstance(value, Failed):
+                self._done.add(stream)
             if isinstance(value, Body | UpgradedBody) and self.salt % 3:
                 self.machine.consumed(stream, len(value.data), 0.0)
-            elif isinstance(value, Failed):
-                self._answered.add(stream)
-            if self.is_server and stream and not isinstance(value, Failed | Writable):
+            if self.answers and self.is_server and not isinstance(value, Failed | Writable):
                 self._answer(stream, value)
-        while self.machine.deadline == AT_ONCE:
-            more = self.machine.handle_timeout(0.0)
-            self.said += [Said(plain(event)) for event in more if not isinstance(event[1], Writable)]
 
     def _answer(self, stream: int, value: Any) -> None:
         how = ANSWERS[(stream // 2 * 5 + self.salt) % len(ANSWERS)]
-        if how == "never" or stream in self._answered or (how == "end" and not value.end):
+        if how == "never" or stream in self._done or (how == "end" and not value.end):
             return
-        self._answered.add(stream)
+        self._done.add(stream)
         send = self.machine.send
         if how == "reset":
-            send(stream, Failed(None), 0.0)  # type: ignore[arg-type]  # nobody reads it
+            send(stream, Failed(GAVE_UP), 0.0)
             return
         send(stream, Header(ResponseHeader(200), False), 0.0)
-        if how == "half" or (isinstance(value, Header) and value.head.method == b"CONNECT"):
-            return
-        send(stream, Body(b"ok" * 20), 0.0)
-        send(stream, Done(), 0.0)
+        if how != "half" and not (isinstance(value, Header) and getattr(value.head, "method", b"") == b"CONNECT"):
+            send(stream, Body(b"ok" * 20), 0.0)
+            send(stream, Done(), 0.0)
 
-    # ── output ───────────────────────────────────────────────────────────────────────
-
-    def _look(self, failed: set[int] | frozenset[int] = frozenset()) -> None:
-        """What was said to the peer: answers, and streams and connections that are given up."""
-        for _ in range(100):
+    def _look(self, failed: set[int]) -> None:
+        """What was said to the peer: answers, and the streams that are given up without a word above."""
+        for _ in range(1_000):
             data = b"".join(self.machine.data_to_send())
             self._rest += data
             if self.machine.starved:
                 self.machine.write_resumed(0.0)
             elif not data:
                 break
-        while len(self._rest) >= 9 and len(self._rest) >= 9 + int.from_bytes(self._rest[:3], "big"):
-            stop = 9 + int.from_bytes(self._rest[:3], "big")
+        while len(self._rest) >= 9 and len(self._rest) >= (stop := 9 + int.from_bytes(self._rest[:3], "big")):
             frame, self._rest = self._rest[:stop], self._rest[stop:]
             kind, flags, stream = frame[3], frame[4], int.from_bytes(frame[5:9], "big")
-            if kind in {Kind.HEADERS, Kind.CONTINUATION}:
+            if kind == Kind.RST_STREAM and stream not in failed:
+                self.said.append(Said((stream, "reset"), code_name(int.from_bytes(frame[9:], "big"))))
+            elif kind in {Kind.HEADERS, Kind.CONTINUATION}:
                 self._block += frame[9:]
                 if flags & END_HEADERS:
-                    fields = self._decoder.decode(self._block, raw=True)
-                    self._block = b""
-                    if self.is_server and fields and fields[0][0] == b":status":
-                        self.said.append(Said((stream, "status", bytes(fields[0][1]))))
-            elif kind == Kind.RST_STREAM and stream not in failed:
-                code = int.from_bytes(frame[9:], "big")
-                self.said.append(Said((stream, "reset"), ErrorCode(code).name))
+                    fields, self._block = self._decoder.decode(self._block, raw=True), b""
+                    self.said += [Said((stream, "status", bytes(value))) for name, value in fields if name == b":status"]
 
 
 def read(
-    engine: str, pieces: list[bytes], asked: list[Asked] | None, *, limits: dict[str, Any] | None = None, salt: int = 0
+    engine: str,
+    pieces: list[bytes],
+    asked: list[Asked] | None,
+    *,
+    limits: dict[str, Any] | None = None,
+    salt: int = 1,
+    answers: bool = True,
 ) -> list[Said]:
     """All that a machine says about *pieces*; *asked* makes it a client."""
-    machine = Machine(engine, asked, limits or {}, salt)
+    station = Station(engine, asked, limits or {}, salt, answers)
     for piece in pieces:
-        machine.receive(piece)
-    return machine.said
+        station.receive(piece)
+    return station.said
 
 
 # ── comparing ────────────────────────────────────────────────────────────────────────
@@ -197,13 +186,13 @@ class Tally:
     accepted: int = 0
     refused: int = 0
     listed: Counter[Row] = field(default_factory=Counter)
-    seen: dict[Row, Counter[str]] = field(default_factory=dict)
+    unlisted: Counter[tuple[str, str]] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
             f"{self.inputs} inputs: {self.accepted} accepted by both and read alike, "
-            f"{self.refused} refused by both alike, {self.listed.total()} read otherwise for a listed reason, "
+            f"{self.refused} refused by both in the same way, {self.listed.total()} read otherwise for a listed reason, "
             f"{len(self.faults)} unexplained"
         )
 
@@ -216,32 +205,115 @@ def compare(seed: int, tally: Tally) -> None:
     if dice.random() < 0.6:
         frames = mutated(dice, frames)
     data = b"".join(frames)
+    how: dict[str, Any] = {"limits": dice.choice(PROFILES), "salt": dice.randrange(24), "answers": dice.random() < 0.7}
     who = None if client else asked
-    limits = dice.choice(PROFILES)
-    salt = dice.randrange(24)
     whole = split(data, client=client)
-    native = read("native", whole, who, limits=limits, salt=salt)
-    reference = read("hyper", whole, who, limits=limits, salt=salt)
+    native, reference = (read(engine, whole, who, **how) for engine in ("native", "hyper"))
     tally.inputs += 1
     if (fault := disagreement(native, reference, tally)) is not None:
         tally.faults.append(f"seed {seed}: {fault}")
-    if dice.random() < 0.3:
-        _compare_cuts(dice, data, who, limits, tally, seed)
-
-
-def _compare_cuts(
-    dice: Random, data: bytes, asked: list[Asked] | None, limits: dict[str, Any], tally: Tally, seed: int
-) -> None:
-    """Nothing depends on how the bytes are cut, as long as nobody answers in between."""
+    if how["answers"] or dice.random() < 0.3:
+        return
     pieces = cut(dice, data)
-    for engine in ("native", "hyper"):
-        one, other = (
-            _by_stream(read(engine, each, asked, limits=limits, salt=_SILENT))
-            for each in (split(data, client=asked is None), pieces)
-        )
-        if one != other:
+    for engine, one in (("native", native), ("hyper", reference)):
+        other = read(engine, pieces, who, **how)
+        if _by_stream(one) != _by_stream(other):
             tally.faults.append(f"seed {seed}: cutting matters to {engine}: {one} and {other}")
 
 
-_SILENT = 3  # a salt by which nothing is consumed
+def disagreement(native: list[Said], reference: list[Said], tally: Tally) -> str | None:
+    """What is wrong with two readings of the same bytes, if anything; counted in *tally*."""
+    pair = first_difference(native, reference)
+    if pair is None:
+        if any(said.what[1] in {"broken", "failed", "reset"} for said in native):
+            tally.refused += 1
+        else:
+            tally.accepted += 1
+        return None
+    names = described(pair[0]), described(pair[1])
+    row = row_of(*names)
+    if row is not None:
+        tally.listed[row] += 1
+        return None
+    tally.unlisted[names] += 1
+    return f"{names}: native {pair[0]}, reference {pair[1]}"
 
+
+def first_difference(native: list[Said], reference: list[Said]) -> tuple[Said | None, Said | None] | None:
+    """Where two readings part; None: nowhere."""
+    for at, (one, other) in enumerate(zip(native, reference, strict=False)):
+        if one.what != other.what:
+            return native[at], reference[at]
+    if len(native) == len(reference):
+        return None
+    at = min(len(native), len(reference))
+    return (native[at] if len(native) > at else None), (reference[at] if len(reference) > at else None)
+
+
+def described(said: Said | None) -> str:
+    """What kind of outcome it is, as the table names it."""
+    if said is None or said.what[1] not in {"broken", "failed", "reset"}:
+        return READS_ON
+    why = re.sub(r"b'([^'\\]|\\.)*'|b\"([^\"\\]|\\.)*\"|'([^'\\]|\\.)'", "…", said.why, flags=re.DOTALL)
+    kind = {"broken": "connection", "failed": "stream", "reset": "reset"}[said.what[1]]
+    return f"{kind}: {re.sub(r'-?[0-9]+', 'N', why)}"
+
+
+def row_of(native: str, reference: str) -> Row | None:
+    """The row of the table that explains why the engines part as they do."""
+    for row in READ_OTHERWISE:
+        if fnmatchcase(native, row.native) and fnmatchcase(reference, row.reference):
+            return row
+    return None
+
+
+def _by_stream(said: list[Said]) -> dict[int, list[tuple[Any, ...]]]:
+    """What was said of each stream, with adjacent bodies in one: so it is the same however the input is cut."""
+    streams: dict[int, list[tuple[Any, ...]]] = {}
+    for what, _ in said:
+        told = streams.setdefault(what[0], [])
+        last = told[-1] if told else ()
+        if what[1] in {"body", "raw"} and last[1:2] == what[1:2] and not last[3]:
+            told[-1] = (*what[:2], last[2] + what[2], what[3])
+        else:
+            told.append(what)
+    return streams
+
+
+# ── reporting ────────────────────────────────────────────────────────────────────────
+
+
+def report(tally: Tally) -> str:
+    """What a run has found, in full."""
+    lines = [str(tally)]
+    for row, reason in READ_OTHERWISE.items():
+        lines.append(f"  {tally.listed[row]:7}  native {row.native!r}, reference {row.reference!r}: {reason}")
+    lines += [f"  {count:7}  UNLISTED {names}" for names, count in tally.unlisted.most_common()]
+    if idle := [row for row in READ_OTHERWISE if not tally.listed[row]]:
+        lines.append(f"  {len(idle)} rows never fired: {idle}")
+    return "\n".join(lines + tally.faults[:40])
+
+
+def main(write: Callable[[str], object] = sys.stdout.write) -> int:
+    """Run over seeds, with a line of progress every ten seconds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inputs", type=int, default=100_000)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--keep-going", action="store_true", help="do not stop at 20 unexplained disagreements")
+    options = parser.parse_args()
+    tally = Tally()
+    began = told = monotonic()
+    for seed in range(options.first_seed, options.first_seed + options.inputs):
+        compare(seed, tally)
+        if monotonic() - told > 10:
+            told = monotonic()
+            write(f"{told - began:5.0f} s  {tally}\n")
+            sys.stdout.flush()
+        if len(tally.faults) >= 20 and not options.keep_going:
+            break
+    write(f"{monotonic() - began:5.0f} s  {report(tally)}\n")
+    return 1 if tally.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

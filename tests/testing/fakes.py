@@ -13,6 +13,8 @@ from sansio_pingora.wire import Body
 class FakeConnection:
     """A byte stream without a protocol: every read is a Body of stream 1."""
 
+    version = b"1.1"
+
     def __init__(self) -> None:
         self.endpoint: Endpoint | None = None
         self.deadline = math.inf
