@@ -63,6 +63,7 @@ from sansio_pingora.machine import Event
 __all__ = ["HyperHttp2Client", "HyperHttp2Server"]
 
 _DEFAULT_WINDOW = 65_535
+_TABLE = 4_096
 _BEYOND = 4
 """Times max_head: up to there h2 is to decode a head, so that it can be answered 431."""
 _Head = RequestReceived | ResponseReceived | InformationalResponseReceived | TrailersReceived
@@ -194,6 +195,8 @@ class _Hyper(Http2Connection):
         remote = self._h2.remote_settings
         self._peer_settings = True
         self._peer_window = remote.initial_window_size
+        encoder = self._h2.encoder
+        encoder.header_table_size = min(encoder.header_table_size, _TABLE)  # h2 would fill whatever it is offered
         self._peer_frame = min(self._h2.max_outbound_frame_size, self.limits.high_water)
         self.peer_max_streams = min(remote.max_concurrent_streams, MAX_WINDOW)
         self.connect_protocol = bool(remote.enable_connect_protocol)

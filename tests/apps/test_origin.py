@@ -6,6 +6,7 @@ from zlib import crc32
 import pytest
 
 from sansio_pingora.apps import OriginApp
+from sansio_pingora.websocket.frames import Opcode, write_frame
 from tests.apps.bench import body_of, get, http, post, status_of
 
 
@@ -135,10 +136,27 @@ def test_early_hints():
     assert b"HTTP/1.1 200 OK\r\n" in out
 
 
-def test_websocket_is_for_later():
+def test_websocket_without_a_handshake():
     out = ask(get("/ws")).out
-    assert status_of(out) == 501
-    assert b"later version" in out
+    assert status_of(out) == 426
+    assert b"Upgrade: websocket\r\n" in out
+
+
+def test_websocket_sends_back_frame_by_frame():
+    handshake = (
+        b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    bench = ask(handshake)
+    assert status_of(bench.out) == 101
+    frames = write_frame(Opcode.TEXT, b"ab", fin=False, mask=b"1234") + write_frame(
+        Opcode.CONTINUATION, b"cd", mask=b"1234"
+    )
+    before = len(bench.out)
+    for byte in frames:
+        bench.receive(bytes((byte,)))
+
+    assert bench.out[before:] == b"\x01\x02ab\x80\x02cd"
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ class Station:
         self.over = False
         self._done: set[int] = set()
         self._decoder = Decoder()
+        self._decoder.max_allowed_table_size = 2**32  # as the input may have announced
         self._rest = self._block = b""
         if asked is None:
             self.machine = SERVERS[engine](0.0, Limits(**limits), allow_connect=salt % 2 == 0)

@@ -144,6 +144,8 @@ class _Side:
     def __init__(self, dice: Random) -> None:
         self.dice = dice
         self.encoder = Encoder()
+        self.slips = 0.06 if dice.random() < 0.5 else 0.0
+        """How often a header list, or a size, is not as it should be."""
 
     def _block(self, fields: Fields) -> bytes:
         dice = self.dice
@@ -152,7 +154,9 @@ class _Side:
         if dice.random() < 0.1:
             return b"".join(literal(name, value, first=dice.choice((0x00, 0x10))) for name, value in fields)
         listed = [NeverIndexedHeaderTuple(*field) if dice.random() < 0.1 else field for field in fields]
-        return bytes(self.encoder.encode(listed, huffman=dice.random() < 0.7))
+        # hpack needs time for a long string's code that grows with its square.
+        short = all(len(value) < 5_000 for _, value in fields)
+        return bytes(self.encoder.encode(listed, huffman=short and dice.random() < 0.7))
 
     def head(self, stream: int, fields: Fields, *, end: bool) -> list[bytes]:
         """HEADERS, perhaps padded, with priority, and in pieces."""
@@ -198,13 +202,13 @@ class _Side:
         dice = self.dice
         fields = pseudo + [dice.choice(_FIELDS) for _ in range(dice.choice((0, 0, 1, 2, 5)))]
         body = dice.choice(_BODIES) if dice.random() < 0.5 else b""
-        if dice.random() < 0.03:
+        if dice.random() < self.slips / 2:
             fields += [(b"x-flood", b"%d" % number) for number in range(dice.choice((10, 130, 1500)))]
-        if dice.random() < 0.03:
+        if dice.random() < self.slips / 2:
             fields.append((b"x-large", b"l" * dice.choice((3_000, 40_000, 70_000, 280_000))))
         if body and dice.random() < 0.5:
             fields.append((b"content-length", b"%d" % len(body)))
-        if dice.random() < 0.06:
+        if dice.random() < self.slips:
             fields = bad(dice, fields)
         ends = may_end and not body and dice.random() < 0.8
         yield self.head(stream, fields, end=ends)
@@ -214,9 +218,9 @@ class _Side:
         yield from self.body(stream, body, end=not trailed)
         if trailed:
             trailers = list(dice.sample(_TRAILERS, dice.choice((0, 1, 2))))
-            if dice.random() < 0.15:
+            if dice.random() < 3 * self.slips:
                 trailers = bad(dice, trailers)
-            yield self.head(stream, trailers, end=dice.random() < 0.95)
+            yield self.head(stream, trailers, end=dice.random() >= self.slips)
 
     def settings(self) -> bytes:
         dice = self.dice
@@ -294,7 +298,7 @@ def _interleaved(
     live: list[tuple[int, Iterator[list[bytes]]]] = []
     known: list[int] = []
     eagerness = dice.choice((0.2, 0.5, 1.0))
-    chatter = dice.choice((0.0, 0.05, 0.3))
+    chatter = dice.choice((0.0, 0.05, 0.3)) if side.slips else 0.0
     while waiting or live:
         if waiting and (not live or dice.random() < eagerness):
             live.append(waiting.pop(0))
@@ -325,7 +329,7 @@ def of_client(dice: Random) -> list[bytes]:
 def _answer(dice: Random, side: _Side, stream: int) -> Iterator[list[bytes]]:
     while dice.random() < 0.15:
         fields = [(b":status", dice.choice((b"100", b"103", b"103", b"199"))), *dice.sample(_FIELDS, dice.choice((0, 1)))]
-        yield side.head(stream, bad(dice, fields) if dice.random() < 0.05 else fields, end=False)
+        yield side.head(stream, bad(dice, fields) if dice.random() < side.slips else fields, end=False)
     yield from side.message(stream, [(b":status", dice.choice(_STATUSES))])
 
 
@@ -357,8 +361,10 @@ def mutated(dice: Random, frames: list[bytes]) -> list[bytes]:
     for _ in range(dice.choice((1, 1, 1, 2, 3))):
         if len(frames) < 2:
             break
-        at = dice.randrange(len(frames) - 1) + (dice.random() < 0.95)
+        at = dice.randrange(len(frames) - 1) + (dice.random() < 0.95)  # seldom the preface
         frame = frames[at]
+        if len(frame) < 9:  # it was cut before
+            continue
         how = dice.randrange(11)
         if how == 0:
             del frames[at]
@@ -386,7 +392,7 @@ def mutated(dice: Random, frames: list[bytes]) -> list[bytes]:
         elif how == 9:
             frames.insert(at, _Side(dice).control([1, 3, 5]))
         else:
-            frames = frames[:at] + [frame[: dice.randint(0, len(frame))]]
+            frames = frames[:at] + [frame[: dice.randint(1, len(frame))]]
     return frames
 
 

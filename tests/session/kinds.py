@@ -276,6 +276,7 @@ class Asked:
         while members := self.lane.drain(self.now):
             self.commands += commands_of(members)
         assert self.connection.deadline != AT_ONCE
+        assert self.lane.deadline != AT_ONCE  # no timer of the driver's fires for it
         return self
 
     def advance(self, seconds):

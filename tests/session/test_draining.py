@@ -136,6 +136,31 @@ def test_what_has_come_already_is_thrown_away_too(body):
     assert status_of(bench.out) == 418
 
 
+class Plain(HttpServerApp):
+    """Throws away what comes, and answers at its end."""
+
+    def __init__(self):
+        self.tasks = []
+
+    def process_new_http(self, session):
+        session.drain_request_body()
+
+    def request_task(self, session, task):
+        self.tasks.append(task)
+        session.respond_error(418)
+
+
+def test_a_plain_callback():
+    app = Plain()
+    bench = http(app, high_water=10).receive(get("/", "Content-Length: 100", method="POST"))
+    for _ in range(10):
+        assert bench.connection.want_read
+        bench.receive(b"x" * 10)
+    assert app.tasks == [Body(b"", True)]
+    assert status_of(bench.out) == 418
+    assert not bench.held
+
+
 def test_a_tunnel_is_not_drained():
     exchange = KINDS["subrequest"](post(3, ("Connection", "upgrade"), ("Upgrade", "x")), False)
     exchange.session.accept_upgrade("x")

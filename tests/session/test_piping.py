@@ -20,6 +20,7 @@ from sansio_pingora.session import (
 )
 from sansio_pingora.wire import Body, Done, Failed, Fields, Header, ResponseHeader, Trailer, UpgradedBody
 from tests.apps.bench import body_of, get, http, post, status_of
+from tests.apps.serving import RUNTIMES, ask, serving
 from tests.proxy.harness import Bench as ProxyBench
 from tests.session.kinds import KINDS, Handler
 from tests.session.kinds import get as get_head
@@ -88,6 +89,14 @@ def test_the_answer_of_a_subrequest_becomes_the_clients(app, raw):
     assert state.error is state.proxy_error is None
     assert not bench.held
     assert bench.log == []
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_on_every_runtime(runtime):
+    body = b"x" * 300_000
+    with serving(Piping(echo), runtime) as server:
+        for size in (0, 5, 300_000):
+            assert ask(server.addresses[0], "POST", "/", body[:size]) == (200, body[:size])
 
 
 @pytest.mark.parametrize("kind", KINDS)
