@@ -113,7 +113,7 @@ class _Hyper(Http2Connection):
         except ProtocolError as exc:
             self._ended_by_h2 = True
             self._h2.clear_outbound_data_buffer()  # its GOAWAY: ours follows
-            raise ConnectionFault(ErrorCode(exc.error_code), f"h2: {exc}") from None
+            raise ConnectionFault(ErrorCode(exc.error_code), str(exc)) from None
         if kind == GOAWAY:
             self._h2.state_machine.state = state  # h2 would end here what may go on (RFC 9113 section 6.8)
         elif kind in {HEADERS, CONTINUATION}:

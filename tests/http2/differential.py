@@ -14,7 +14,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from random import Random
 from time import monotonic
 from typing import Any, NamedTuple
@@ -40,6 +39,7 @@ CLIENTS: dict[str, Callable[..., Any]] = {"native": Http2Client, "hyper": HyperH
 
 READS_ON = "reads on"
 GAVE_UP = Error(ErrorType.INTERNAL_ERROR, "the application gives up")
+_VALUES = re.compile(r"""b?'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*"|-?\b[0-9]+""", re.DOTALL)
 # How a stream is answered: not at all, as soon as its head or its end is there, with a head alone, or by a reset.
 ANSWERS = ("never", "never", "head", "head", "end", "end", "half", "reset")
 PROFILES: tuple[dict[str, Any], ...] = (
@@ -70,6 +70,7 @@ class Station:
         self.said: list[Said] = []
         self.over = False
         self._done: set[int] = set()
+        self._reset: set[int] = set()
         self._decoder = Decoder()
         self._decoder.max_allowed_table_size = 2**32  # as the input may have announced
         self._rest = self._block = b""
@@ -151,8 +152,11 @@ class Station:
         while len(self._rest) >= 9 and len(self._rest) >= (stop := 9 + int.from_bytes(self._rest[:3], "big")):
             frame, self._rest = self._rest[:stop], self._rest[stop:]
             kind, flags, stream = frame[3], frame[4], int.from_bytes(frame[5:9], "big")
-            if kind == Kind.RST_STREAM and stream not in failed:
-                self.said.append(Said((stream, "reset"), code_name(int.from_bytes(frame[9:], "big"))))
+            if kind == Kind.RST_STREAM:
+                # h2 says it again for every frame that still comes; that is not compared.
+                if stream not in failed and stream not in self._reset:
+                    self.said.append(Said((stream, "reset"), code_name(int.from_bytes(frame[9:], "big"))))
+                self._reset.add(stream)
             elif kind in {Kind.HEADERS, Kind.CONTINUATION}:
                 self._block += frame[9:]
                 if flags & END_HEADERS:
@@ -255,15 +259,14 @@ def described(said: Said | None) -> str:
     """What kind of outcome it is, as the table names it."""
     if said is None or said.what[1] not in {"broken", "failed", "reset"}:
         return READS_ON
-    why = re.sub(r"b'([^'\\]|\\.)*'|b\"([^\"\\]|\\.)*\"|'([^'\\]|\\.)'", "…", said.why, flags=re.DOTALL)
     kind = {"broken": "connection", "failed": "stream", "reset": "reset"}[said.what[1]]
-    return f"{kind}: {re.sub(r'-?[0-9]+', 'N', why)}"
+    return f"{kind}: {_VALUES.sub('…', said.why)}"
 
 
 def row_of(native: str, reference: str) -> Row | None:
     """The row of the table that explains why the engines part as they do."""
     for row in READ_OTHERWISE:
-        if fnmatchcase(native, row.native) and fnmatchcase(reference, row.reference):
+        if re.fullmatch(row.native, native) and re.fullmatch(row.reference, reference):
             return row
     return None
 
