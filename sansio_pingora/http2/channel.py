@@ -348,7 +348,9 @@ class Channel:
         self.shut_write = True
         self.want_read = True
         self._linger_left = self.limits.linger_bytes
+        flush = self._timers[Timer.FLUSH]
         self._timers = [math.inf] * len(Timer)
+        self._timers[Timer.FLUSH] = flush  # a peer that takes nothing does not keep us by that
         self._set(Timer.LINGER, now + self.limits.linger_timeout)
         self._touch()
 

@@ -10,13 +10,18 @@ URGENCIES = 8
 DEFAULT_URGENCY = 3
 
 # Members of a structured dictionary (RFC 8941 section 3.2), as far as they concern us; others are skipped.
-_MEMBER = re.compile(rb"[ \t]*([a-z*][a-z0-9_.*-]*)(?:=([^,;]*))?(?:;[^,]*)?[ \t]*(?:,|$)")
+# Possessive, so that no value costs more than its length.
+_MEMBER = re.compile(
+    rb"""[ \t]*+([a-z*][a-z0-9_.*-]*+)(?:=("(?:[^"\\]|\\.)*+"|[^",;]*+))?(?:;[ ]*+[a-z*][^,]*+)?[ \t]*+(?:,|$)"""
+)
 
 
 def parse_priority(value: bytes) -> tuple[int, bool]:
     """Urgency, 0 (first) to 7, and whether the response is incremental; what cannot be read has no effect."""
     urgency, incremental = DEFAULT_URGENCY, False
     at = 0
+    if value.rstrip(b" \t").endswith(b","):
+        return urgency, incremental
     while at < len(value):
         member = _MEMBER.match(value, at)
         if member is None:

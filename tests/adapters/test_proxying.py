@@ -403,10 +403,11 @@ def test_an_answer_until_close_that_breaks_off_is_reset(runtime):
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_a_client_that_leaves_takes_its_request_along(runtime, how):
-    gone = threading.Event()
+    asked, gone = threading.Event(), threading.Event()
 
     def waits(peer):
         peer.message()
+        asked.set()
         assert peer.ended()
         gone.set()
 
@@ -415,7 +416,7 @@ def test_a_client_that_leaves_takes_its_request_along(runtime, how):
         with served(app, runtime, abort_on_close=True) as server:
             with client(server.address) as peer:
                 peer.send(GET)
-                until(lambda: upstream.connections)
+                assert asked.wait(PATIENCE)
                 getattr(peer, how)()
             assert gone.wait(PATIENCE)
             until(lambda: app.ended)

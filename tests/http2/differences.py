@@ -14,28 +14,84 @@ class Row(NamedTuple):
     reference: str
 
 
-BAD_LIST = "h2 takes a bad header list for the fault of the connection; RFC 9113 section 8.1.1 lets it be the stream's"
+# ── on the same bytes ────────────────────────────────────────────────────────────────
 
-_STREAM = r"stream: .*|reset: PROTOCOL_ERROR"
+BAD_LIST = "h2 takes a bad header list for the fault of the connection; RFC 9113 section 8.1.1 lets it be the stream's"
+LENGTH = "h2 takes a body of another length than declared for the fault of the connection"
+SIZES = "hyperframe takes any frame of a wrong size for the fault of the connection"
+UPDATES = "h2 does not know PRIORITY_UPDATE (RFC 9218)"
+OVER = "the frame that broke the rules was the last of its stream: for h2 it has ended, for the native engine it was reset"
+PADDING = (
+    "hyperframe takes padding that leaves nothing of a head for too long; and on a stream that is over"
+    " the native engine does not look at it"
+)
+
+_READS = "reads on"
+_STREAM = "(stream|reset): .*"
 _LISTS = (
-    r"Header block missing mandatory … header",
-    r"Received pseudo-header field out of sequence: …",
-    r"Received pseudo-header in trailer .*",
-    r"Received duplicate pseudo-header field …",
-    r"Received custom pseudo-header field …",
-    r"Encountered (request|response)-only headers .*",
-    r"Illegal character … in header (name|value): …",
+    "Header block missing mandatory … header",
+    "Received pseudo-header field out of sequence: …",
+    "Received pseudo-header in trailer .*",
+    "Received duplicate pseudo-header field …",
+    "Received custom pseudo-header field …",
+    "Encountered (request|response|connect-request)-only headers .*",
+    "Illegal character … in header (name|value): …",
     r"Received uppercase header name …\.",
     r"Received header name with zero length\.",
-    r"Received header value surrounded by whitespace …",
+    "Received header value surrounded by whitespace …",
     r"Connection-specific header field present: …\.",
-    r"Invalid value for TE header: …",
+    "Invalid value for TE header: …",
     r"Request header block does not have an :authority or Host header\.",
-    r"Request header block has mismatched :authority and Host headers: … / …",
-    r"An empty :path header is forbidden",
-    r"Ordinary CONNECT MUST NOT include :scheme or :path",
-    r"(Invalid|Conflicting) content-length header.*",
+    r"Request header block has multiple Host headers\.",
+    "Request header block has mismatched :authority and Host headers: … / …",
+    "An empty :path header is forbidden",
+    "Ordinary CONNECT MUST NOT include :scheme or :path",
+    "(Invalid|Conflicting) content-length header.*",
+    "Cannot set END_STREAM on informational responses",
+    "Invalid input StreamInputs.RECV_INFORMATIONAL_HEADERS in state …",  # a request with a :status
+    "Trailers must have END_STREAM set",
+    "Informational response after final response",
 )
 READ_OTHERWISE: dict[Row, str] = {
     **{Row(_STREAM, f"connection: PROTOCOL_ERROR: {text}"): BAD_LIST for text in _LISTS},
+    Row(_STREAM, "connection: PROTOCOL_ERROR: InvalidBodyLengthError: .*"): LENGTH,
+    Row(_READS, "connection: PROTOCOL_ERROR: InvalidBodyLengthError: .*"): (
+        "h2 keeps to Content-Length in a CONNECT and behind a 304, where it declares nothing"
+    ),
+    Row("reset: REFUSED_STREAM", "connection: PROTOCOL_ERROR: Max inbound streams is …, … open"): (
+        "h2 takes one stream too many for the fault of the connection"
+    ),
+    Row(_READS, "connection: PROTOCOL_ERROR: Max inbound streams is …, … open"): (
+        "h2 counts trailers on a stream that was reset as one stream more"
+    ),
+    Row(_STREAM, "connection: FLOW_CONTROL_ERROR: Flow control window shrunk below …"): (
+        "h2 takes DATA beyond the window of a stream for the fault of the connection"
+    ),
+    Row("(stream|reset): FRAME_SIZE_ERROR.*", "connection: FRAME_SIZE_ERROR: Frame data missing or invalid"): SIZES,
+    Row(_READS, "connection: FRAME_SIZE_ERROR: Frame data missing or invalid"): (
+        "hyperframe reads ALTSVC (RFC 7838), which the native engine passes over as any unknown frame"
+    ),
+    Row(f"{_STREAM}|{_READS}", "connection: PROTOCOL_ERROR: Stream … may not depend on itself"): (
+        "h2 takes a stream that depends on itself for the fault of the connection, in trailers too"
+    ),
+    Row(f"{_STREAM}|{_READS}", r"connection: PROTOCOL_ERROR: Received frame with invalid padding\."): PADDING,
+    Row("connection: PROTOCOL_ERROR: the first frame is not SETTINGS", f"{_READS}|{_STREAM}"): (
+        "h2 lets a connection begin with any frame"
+    ),
+    Row("connection: STREAM_CLOSED: frame type … on stream …, which is CLOSED", "reset: STREAM_CLOSED"): (
+        "h2 takes DATA on a stream that has ended for the fault of the stream"
+    ),
+    Row("connection: PROTOCOL_ERROR: frame type … on stream …, which is IDLE", _READS): (
+        "h2 ignores RST_STREAM on a stream that was never opened"
+    ),
+    Row("connection: PROTOCOL_ERROR: frame type … on stream …", _READS): UPDATES,
+    Row("connection: FRAME_SIZE_ERROR: PRIORITY_UPDATE of fewer than … bytes", _READS): UPDATES,
+    Row("connection: ENHANCE_YOUR_CALM: a head of too many frames or bytes", f"{_READS}|{_STREAM}"): (
+        "h2 takes 64 CONTINUATION frames"
+    ),
+    Row("reset: (NO|PROTOCOL)_ERROR", _READS): OVER,
+    Row(_READS, "(reset|connection): STREAM_CLOSED.*"): OVER,
+    Row("reset: STREAM_CLOSED", _READS): (
+        "what still comes on a stream that a GOAWAY has passed over: the native engine resets it"
+    ),
 }

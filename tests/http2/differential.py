@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from random import Random
 from time import monotonic
 from typing import Any, NamedTuple
@@ -54,20 +55,24 @@ PROFILES: tuple[dict[str, Any], ...] = (
 
 
 class Said(NamedTuple):
-    """One thing that a machine said, to its application or to its peer, and why."""
+    """One thing that a machine said, to its application or to its peer, why, and on which piece of the input."""
 
     what: tuple[Any, ...]
     why: str = ""
+    at: int = 0
 
 
 class Station:
     """A machine under test with an application above it: both engines are told the same at the same instant."""
 
-    def __init__(self, engine: str, asked: list[Asked] | None, limits: dict[str, Any], salt: int, answers: bool) -> None:
+    def __init__(
+        self, engine: str, asked: list[Asked] | None, limits: dict[str, Any], salt: int, answers: bool
+    ) -> None:
         self.is_server = asked is None
         self.salt = salt
         self.answers = answers
         self.said: list[Said] = []
+        self.pieces = 0
         self.over = False
         self._done: set[int] = set()
         self._reset: set[int] = set()
@@ -85,7 +90,11 @@ class Station:
             self.machine.send(stream, Header(RequestHeader(request.method, target, [("Host", host)]), request.end), 0.0)
         self._look(set())
 
+    def _say(self, what: tuple[Any, ...], why: str = "") -> None:
+        self.said.append(Said(what, why, self.pieces))
+
     def receive(self, piece: bytes) -> None:
+        self.pieces += 1
         if self.over:
             return
         events = self.machine.receive_data(piece, 0.0)
@@ -93,8 +102,7 @@ class Station:
         failed = self._note(events, end)
         self._look(failed)
         if end is not None:
-            what = "closed" if end.error is None else "broken"
-            self.said.append(Said((0, what), end.error.context if end.error else ""))
+            self._say((0, "broken"), end.error.context) if end.error else self._say((0, "closed"))
             self.over = True
             return
         self._use(events)
@@ -103,18 +111,19 @@ class Station:
         self._look(failed)
 
     def _note(self, events: Iterable[Event], end: ConnectionClosed | None) -> set[int]:
+        """Write *events* down; the streams that failed, by their ids on the wire."""
         failed = set()
         for stream, value in events:
             match value:
                 case Failed():
-                    failed.add(stream)
+                    failed.add(stream if self.is_server else 2 * stream - 1)
                     # Those that fail with the connection are not told one by one.
                     if end is None or end.error is None or value.error.context != end.error.context:
-                        self.said.append(Said((stream, "failed"), value.error.context))
+                        self._say((stream, "failed"), value.error.context)
                 case Writable() | ConnectionClosed():
                     pass
                 case _:
-                    self.said.append(Said(plain((stream, value))))
+                    self._say(plain((stream, value)))
         return failed
 
     def _use(self, events: Iterable[Event]) -> None:
@@ -155,13 +164,15 @@ class Station:
             if kind == Kind.RST_STREAM:
                 # h2 says it again for every frame that still comes; that is not compared.
                 if stream not in failed and stream not in self._reset:
-                    self.said.append(Said((stream, "reset"), code_name(int.from_bytes(frame[9:], "big"))))
+                    self._say((stream, "reset"), code_name(int.from_bytes(frame[9:], "big")))
                 self._reset.add(stream)
             elif kind in {Kind.HEADERS, Kind.CONTINUATION}:
                 self._block += frame[9:]
                 if flags & END_HEADERS:
                     fields, self._block = self._decoder.decode(self._block, raw=True), b""
-                    self.said += [Said((stream, "status", bytes(value))) for name, value in fields if name == b":status"]
+                    self.said += [
+                        Said((stream, "status", bytes(value))) for name, value in fields if name == b":status"
+                    ]
 
 
 def read(
@@ -245,14 +256,12 @@ def disagreement(native: list[Said], reference: list[Said], tally: Tally) -> str
 
 
 def first_difference(native: list[Said], reference: list[Said]) -> tuple[Said | None, Said | None] | None:
-    """Where two readings part; None: nowhere."""
-    for at, (one, other) in enumerate(zip(native, reference, strict=False)):
-        if one.what != other.what:
-            return native[at], reference[at]
-    if len(native) == len(reference):
-        return None
-    at = min(len(native), len(reference))
-    return (native[at] if len(native) > at else None), (reference[at] if len(reference) > at else None)
+    """Where two readings part: what each says there, None for nothing; None: nowhere."""
+    for one, other in zip_longest(native, reference):
+        if one is None or other is None or (one.what, one.at) != (other.what, other.at):
+            at = min(said.at for said in (one, other) if said is not None)
+            return (one if one and one.at == at else None), (other if other and other.at == at else None)
+    return None
 
 
 def described(said: Said | None) -> str:
@@ -274,7 +283,9 @@ def row_of(native: str, reference: str) -> Row | None:
 def _by_stream(said: list[Said]) -> dict[int, list[tuple[Any, ...]]]:
     """What was said of each stream, with adjacent bodies in one: so it is the same however the input is cut."""
     streams: dict[int, list[tuple[Any, ...]]] = {}
-    for what, _ in said:
+    for what, _, _ in said:
+        if what[1] == "reset":  # beside a failure that is told in the same piece it is not noted
+            continue
         told = streams.setdefault(what[0], [])
         last = told[-1] if told else ()
         if what[1] in {"body", "raw"} and last[1:2] == what[1:2] and not last[3]:

@@ -328,7 +328,10 @@ def of_client(dice: Random) -> list[bytes]:
 
 def _answer(dice: Random, side: _Side, stream: int) -> Iterator[list[bytes]]:
     while dice.random() < 0.15:
-        fields = [(b":status", dice.choice((b"100", b"103", b"103", b"199"))), *dice.sample(_FIELDS, dice.choice((0, 1)))]
+        fields = [
+            (b":status", dice.choice((b"100", b"103", b"103", b"199"))),
+            *dice.sample(_FIELDS, dice.choice((0, 1))),
+        ]
         yield side.head(stream, bad(dice, fields) if dice.random() < side.slips else fields, end=False)
     yield from side.message(stream, [(b":status", dice.choice(_STATUSES))])
 

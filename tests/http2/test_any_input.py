@@ -145,6 +145,46 @@ def test_towards_a_client(ops, dice, limits):
         assert session.ends(key) + (session.failure(key) is not None) == 1, "exactly one end"
 
 
+PAUSES = (0.0, 0.0, 0.4, 3.0, 29.0)
+
+
+@given(inputs(server=True), st.integers(0, 2**32).map(Random), st.sampled_from([{}, TIGHT]))
+def test_a_server_comes_to_its_end(ops, dice, limits):
+    """I-9: whatever came, and however long it took, no wait is without a clock once the application has done its part."""
+    session = make_server(consumes=True, **limits)
+    application = Application(session, dice)
+    for op in ops:
+        if session.over:
+            break
+        session.deliver(bytes_of(session.peer, op))
+        application.hear()
+        application.act()
+        session.wait(dice.choice(PAUSES))
+        application.hear()
+    application.finish()
+    session.wait(300.0)
+
+    assert session.machine.closing
+    assert session.machine.idle
+
+
+@given(inputs(server=False), st.integers(0, 2**32).map(Random), st.sampled_from([{}, TIGHT]))
+def test_every_request_of_a_client_comes_to_its_end(ops, dice, limits):
+    session = make_client(**limits)
+    keys = [ask(session), ask(session, "POST", end=False), ask(session, "HEAD")]
+    session.send(keys[1], Body(bytes(dice.choice([1, 1000, 100_000]))), Done())
+    for op in ops:
+        if session.over:
+            break
+        session.deliver(bytes_of(session.peer, op))
+        session.wait(dice.choice(PAUSES))
+    session.wait(200.0)
+
+    for key in keys:
+        assert session.ends(key) + (session.failure(key) is not None) == 1, "exactly one end"
+    assert session.machine.idle
+
+
 @given(st.binary(max_size=300), st.booleans(), st.booleans())
 def test_noise(noise, server, greeted):
     """Only declared outcomes, for any bytes: events, or an end."""

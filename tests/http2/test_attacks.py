@@ -196,6 +196,17 @@ def test_h3_who_cancels_late_or_what_is_being_answered_is_honest():
     session.useful()
 
 
+def test_h3_late_frames_of_streams_that_we_gave_up_are_no_fault():
+    """They were on their way."""
+    session = make_server()
+    peer = session.peer
+    for stream, _ in zip(odd(), range(2 * LIMITS.h2_reset_burst), strict=False):
+        session.deliver(peer.request(stream, "POST", end=False))
+        session.send(stream, Failed(BROKEN))
+        session.deliver(peer.data(stream, b"late"), peer.headers(stream, [("x-sum", "1")]))
+    session.useful()
+
+
 def test_h3_the_limit_can_be_set():
     session = make_server(h2_reset_burst=5, h2_reset_rate=0.0)
 
@@ -325,8 +336,8 @@ SMALL: dict[str, tuple[Callable[[Peer], bytes], int]] = {
     "DATA of padding alone": (lambda p: p.data(1, b"", pad=10), LIMITS.h2_max_empty_frames),
     "PRIORITY": (lambda p: p.priority(1), 2 * LIMITS.h2_max_priority_frames),
     "PRIORITY of idle streams": (lambda p: p.priority(101), 2 * LIMITS.h2_max_priority_frames),
-    "WINDOW_UPDATE": (lambda p: p.window_update(0, 1), 7 + 20),
-    "WINDOW_UPDATE of a stream": (lambda p: p.window_update(1, 1), 7 + 20),
+    "WINDOW_UPDATE": (lambda p: p.window_update(0, 1), 5 + 2),
+    "WINDOW_UPDATE of a stream": (lambda p: p.window_update(1, 1), 5 + 2),
     "unknown frames": (lambda p: raw(0x99), LIMITS.h2_max_unknown_frames),
     "unknown frames of a stream": (lambda p: raw(0x99, 0, 1, b"x" * 9), LIMITS.h2_max_unknown_frames),
 }
@@ -365,6 +376,28 @@ HONEST = {
 def test_h6_as_many_as_documented_pass(role, name):
     session = SITUATIONS[role]()
     withstood(session, repeated(lambda: SMALL[name][0](session.peer)), HONEST[name])
+    session.useful()
+
+
+@pytest.mark.parametrize("role", ["server_open", "client_answered"])
+def test_h6_a_little_content_does_not_hide_empty_frames(role):
+    """Each frame with content makes up for one without, not for all before it."""
+    session = SITUATIONS[role]()
+    peer = session.peer
+
+    def blows() -> Iterator[bytes]:
+        for number in count():
+            yield peer.data(1, b"x") if number % 20 == 19 else raw(Kind.DATA, 0, 1)
+
+    flood(session, blows(), LIMITS.h2_max_empty_frames)
+
+
+@pytest.mark.parametrize("role", ["server_open", "client_answered"])
+def test_h6_one_empty_frame_now_and_then_is_honest(role):
+    session = SITUATIONS[role]()
+    peer = session.peer
+    for _ in range(3 * LIMITS.h2_max_empty_frames):
+        session.deliver(peer.data(1, b"x"), raw(Kind.DATA, 0, 1))
     session.useful()
 
 
@@ -519,6 +552,28 @@ def test_h6_settings_that_reach_every_stream():
     began = process_time()
     for _ in range(LIMITS.h2_settings_burst - 2):
         session.machine.receive_data(frame, 0.0)
+
+    assert process_time() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"a=" + b" " * 16_000 + b'"',
+        b'a="' + b'\\"' * 8000,
+        b"a," * 8000 + b"?",
+        b"a;" + b" " * 16_000 + b"?",
+        b" " * 16_000 + b"?",
+    ],
+    ids=["blanks", "quotes", "members", "parameters", "before"],
+)
+def test_h6_priorities_that_take_long_to_understand(value):
+    session = make_server()
+    peer = session.peer
+    session.deliver(peer.request(1))
+    began = process_time()
+    for _ in range(20):
+        session.deliver(peer.priority_update(1, value))
 
     assert process_time() - began < 1.0
 

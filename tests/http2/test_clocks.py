@@ -188,6 +188,31 @@ def test_a_peer_that_takes_no_bytes():
     assert session.closed is not None
 
 
+@pytest.mark.parametrize("paused_before", [True, False])
+def test_a_peer_that_takes_no_bytes_of_the_last_words(paused_before):
+    """The connection has ended, and waits in vain for its output to leave."""
+    session = make_server()
+    session.reads = False
+    session.machine.write_paused(0.0) if paused_before else None
+    session.deliver(raw(Kind.PING, 0, 0, b"x"))
+    session.machine.write_paused(0.0)
+    assert session.over
+    session.wait(LIMITS.write_idle_timeout + LIMITS.linger_timeout)
+
+    assert session.machine.closing
+
+
+def test_a_closed_connection_whose_last_words_nobody_takes():
+    session = make_server()
+    session.deliver(raw(Kind.PING, 0, 0, b"x"))
+    session.wait(LIMITS.linger_timeout)
+    assert session.machine.closing is Closing.AFTER_FLUSH
+    session.machine.write_paused(session.now)
+    session.wait(LIMITS.write_idle_timeout)
+
+    assert session.machine.closing is Closing.ABORT
+
+
 def test_a_peer_that_takes_bytes_again():
     session = make_server()
     session.deliver(session.peer.request(1))

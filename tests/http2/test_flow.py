@@ -300,6 +300,19 @@ def test_before_settings_are_acknowledged_either_window_counts():
     assert len(session.body(1)) == 32_000
 
 
+def test_once_settings_are_acknowledged_the_smaller_window_counts():
+    session = make_server(greet=False, consumes=False, h2_window=1000)
+    peer = session.peer
+    session.deliver(peer.hello())
+    session.deliver(peer.request(1, "POST", end=False), peer.data(1, bytes(600)), peer.acknowledge())
+    session.deliver(peer.data(1, bytes(400)))
+    assert session.failure(1) is None
+    session.deliver(peer.data(1, b"x"))
+
+    assert session.failure(1) is not None
+    is_stream_error(session, 1, Code.FLOW_CONTROL_ERROR)
+
+
 def test_what_is_consumed_must_have_come():
     session = make_server(consumes=False)
     session.deliver(session.peer.request(1, "POST", end=False), session.peer.data(1, b"hello"))
@@ -443,8 +456,15 @@ def test_priorities_that_make_no_sense_count_for_nothing(value):
     assert scheduled(["u=4", value])[0] == 5
 
 
+@pytest.mark.parametrize("value", ["u=0, ???", "u=0,", "u=0, =1", "u=0 i", "u=0, U", "u=0;"])
+def test_a_dictionary_that_cannot_be_parsed_counts_for_nothing(value):
+    """RFC 8941 section 4.2: as a whole."""
+    assert scheduled([value, "u=2"])[0] == 5
+
+
 def test_parameters_and_unknown_members_are_passed_over():
     assert scheduled(["u=3", "foo=bar;u=7, u=1;x=y, i=?0"])[:3] == [5] * 3
+    assert scheduled(["u=3", 'foo="a, u=7 \\" ,b", u=1'])[:3] == [5] * 3
 
 
 def test_a_priority_that_is_changed():

@@ -231,6 +231,7 @@ class Model(RuleBasedStateMachine):
             room = self.room(stream)
             if flow.waits and not flow.ended:
                 assert room < HIGH_WATER // 2, f"nobody told stream {stream} of {room} bytes of room"
+                assert room <= 0 or waiting, f"stream {stream} has sent all that it had, and is not told to go on"
             if half.over:
                 del self.flows[stream]
         unused = sum(flow.unused for flow in self.flows.values())
