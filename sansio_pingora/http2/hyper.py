@@ -50,6 +50,7 @@ from sansio_pingora.http2.frames import (
     PREFACE,
     RST_STREAM,
     UINT32,
+    rst_stream,
 )
 from sansio_pingora.http2.heads import Items, trailer_items
 from sansio_pingora.http2.hpack import FieldBlock
@@ -118,7 +119,7 @@ class _Hyper(Http2Connection):
             self._h2.state_machine.state = state  # h2 would end here what may go on (RFC 9113 section 6.8)
         elif kind in {HEADERS, CONTINUATION}:
             self._watch_head(kind, flags, now)
-        self._flush()
+        self._flush_answer(stream_id)
         self._see_windows()
         for event in happened:
             self._happened(event, events, now)
@@ -195,8 +196,8 @@ class _Hyper(Http2Connection):
         remote = self._h2.remote_settings
         self._peer_settings = True
         self._peer_window = remote.initial_window_size
-        encoder = self._h2.encoder
-        encoder.header_table_size = min(encoder.header_table_size, _TABLE)  # h2 would fill whatever it is offered
+        if self._h2.encoder.header_table_size > _TABLE:
+            self._h2.encoder.header_table_size = _TABLE  # h2 would fill whatever it is offered
         self._peer_frame = min(self._h2.max_outbound_frame_size, self.limits.high_water)
         self.peer_max_streams = min(remote.max_concurrent_streams, MAX_WINDOW)
         self.connect_protocol = bool(remote.enable_connect_protocol)
@@ -242,6 +243,17 @@ class _Hyper(Http2Connection):
 
     def _flush(self) -> None:
         data = self._h2.data_to_send()
+        if data:
+            super()._put(data)
+
+    def _flush_answer(self, stream_id: int) -> None:
+        """Put out what h2 answers; a stream is reset once, which h2 does again for every frame that still comes."""
+        data = self._h2.data_to_send()
+        reset = rst_stream(stream_id, ErrorCode.STREAM_CLOSED)
+        if data.endswith(reset):
+            if self._closed.get(stream_id) == RESET_LOCAL:
+                data = data[: -len(reset)]
+            self._remember(stream_id, RESET_LOCAL)
         if data:
             super()._put(data)
 

@@ -30,7 +30,7 @@ from sansio_pingora.machine import AT_ONCE, ConnectionClosed, Event, Writable
 from sansio_pingora.wire import Body, Done, Failed, Header, RequestHeader, ResponseHeader, UpgradedBody
 from tests.http2.differences import READ_OTHERWISE, Row
 from tests.http2.generated import Asked, conversation, cut, mutated, split
-from tests.http2.peer import END_HEADERS, Kind
+from tests.http2.peer import END_HEADERS, END_STREAM, Kind
 from tests.http2.runs import plain
 
 __all__ = ["Said", "Tally", "compare", "described", "disagreement", "first_difference", "read", "report", "row_of"]
@@ -75,7 +75,6 @@ class Station:
         self.pieces = 0
         self.over = False
         self._done: set[int] = set()
-        self._reset: set[int] = set()
         self._decoder = Decoder()
         self._decoder.max_allowed_table_size = 2**32  # as the input may have announced
         self._rest = self._block = b""
@@ -98,39 +97,42 @@ class Station:
         if self.over:
             return
         events = self.machine.receive_data(piece, 0.0)
-        end = next((value for _, value in events if isinstance(value, ConnectionClosed)), None)
-        failed = self._note(events, end)
+        failed = self._note(events)
         self._look(failed)
-        if end is not None:
-            self._say((0, "broken"), end.error.context) if end.error else self._say((0, "closed"))
-            self.over = True
-            return
-        self._use(events)
-        while self.machine.deadline == AT_ONCE:
-            failed |= self._note(self.machine.handle_timeout(0.0), None)
-        self._look(failed)
+        if not self.over:
+            self._use(events)
+            while self.machine.deadline == AT_ONCE:
+                failed |= self._note(self.machine.handle_timeout(0.0))
+            self._look(failed)
+        if self.machine.closing and not self.over:
+            self._note(self.machine.transport_lost(None, 0.0))
 
-    def _note(self, events: Iterable[Event], end: ConnectionClosed | None) -> set[int]:
+    def _note(self, events: list[Event]) -> set[int]:
         """Write *events* down; the streams that failed, by their ids on the wire."""
+        end = next((value for _, value in events if isinstance(value, ConnectionClosed)), None)
+        broken = end.error if end else None
         failed = set()
         for stream, value in events:
             match value:
                 case Failed():
                     failed.add(stream if self.is_server else 2 * stream - 1)
                     # Those that fail with the connection are not told one by one.
-                    if end is None or end.error is None or value.error.context != end.error.context:
+                    if broken is None or value.error.context != broken.context:
                         self._say((stream, "failed"), value.error.context)
                 case Writable() | ConnectionClosed():
                     pass
                 case _:
                     self._say(plain((stream, value)))
+        if end is not None:
+            self._say((0, "broken"), broken.context) if broken else self._say((0, "closed"))
+            self.over = True
         return failed
 
     def _use(self, events: Iterable[Event]) -> None:
         for stream, value in events:
             if isinstance(value, Failed):
                 self._done.add(stream)
-            if isinstance(value, Body | UpgradedBody) and self.salt % 3:
+            if isinstance(value, Body | UpgradedBody) and self.answers and self.salt % 3:
                 self.machine.consumed(stream, len(value.data), 0.0)
             if self.answers and self.is_server and not isinstance(value, Failed | Writable):
                 self._answer(stream, value)
@@ -146,7 +148,7 @@ class Station:
             return
         send(stream, Header(ResponseHeader(200), False), 0.0)
         if how != "half" and not (isinstance(value, Header) and getattr(value.head, "method", b"") == b"CONNECT"):
-            send(stream, Body(b"ok" * 20), 0.0)
+            send(stream, Body(bytes(40 if self.salt % 5 else 70_000)), 0.0)
             send(stream, Done(), 0.0)
 
     def _look(self, failed: set[int]) -> None:
@@ -161,11 +163,10 @@ class Station:
         while len(self._rest) >= 9 and len(self._rest) >= (stop := 9 + int.from_bytes(self._rest[:3], "big")):
             frame, self._rest = self._rest[:stop], self._rest[stop:]
             kind, flags, stream = frame[3], frame[4], int.from_bytes(frame[5:9], "big")
-            if kind == Kind.RST_STREAM:
-                # h2 says it again for every frame that still comes; that is not compared.
-                if stream not in failed and stream not in self._reset:
-                    self._say((stream, "reset"), code_name(int.from_bytes(frame[9:], "big")))
-                self._reset.add(stream)
+            if kind == Kind.RST_STREAM and stream not in failed:
+                self._say((stream, "reset"), code_name(int.from_bytes(frame[9:], "big")))
+            elif kind == Kind.DATA:
+                self._say((stream, "sent", len(frame) - 9, bool(flags & END_STREAM)))
             elif kind in {Kind.HEADERS, Kind.CONTINUATION}:
                 self._block += frame[9:]
                 if flags & END_HEADERS:
@@ -232,9 +233,11 @@ def compare(seed: int, tally: Tally) -> None:
         return
     pieces = cut(dice, data)
     for engine, one in (("native", native), ("hyper", reference)):
-        other = read(engine, pieces, who, **how)
-        if _by_stream(one) != _by_stream(other):
-            tally.faults.append(f"seed {seed}: cutting matters to {engine}: {one} and {other}")
+        whole_told, cut_told = _by_stream(one), _by_stream(read(engine, pieces, who, **how))
+        for stream in whole_told.keys() | cut_told.keys():
+            if whole_told.get(stream) != cut_told.get(stream):
+                told = f"{whole_told.get(stream)} and {cut_told.get(stream)}"
+                tally.faults.append(f"seed {seed}: cutting matters to {engine} on stream {stream}: {told}")
 
 
 def disagreement(native: list[Said], reference: list[Said], tally: Tally) -> str | None:
@@ -284,7 +287,7 @@ def _by_stream(said: list[Said]) -> dict[int, list[tuple[Any, ...]]]:
     """What was said of each stream, with adjacent bodies in one: so it is the same however the input is cut."""
     streams: dict[int, list[tuple[Any, ...]]] = {}
     for what, _, _ in said:
-        if what[1] == "reset":  # beside a failure that is told in the same piece it is not noted
+        if what[1] in {"reset", "sent"}:  # noted by ids on the wire, and resets not beside a failure in the same piece
             continue
         told = streams.setdefault(what[0], [])
         last = told[-1] if told else ()

@@ -59,6 +59,21 @@ _SETTINGS = (
     (0x55, (7,)),
 )
 
+_ALTSVC, _UNKNOWN = 0x0A, 0x77
+_CONTROL = (
+    Kind.SETTINGS,
+    Kind.SETTINGS,
+    Kind.PING,
+    Kind.GOAWAY,
+    Kind.PRIORITY_UPDATE,
+    Kind.WINDOW_UPDATE,
+    Kind.WINDOW_UPDATE,
+    Kind.PRIORITY,
+    Kind.RST_STREAM,
+    _ALTSVC,
+    _UNKNOWN,
+)
+
 # What makes a header list bad: replace or add one field. The first item is where: None for behind the others.
 _BAD_FIELDS: tuple[tuple[bytes | None, bytes, bytes], ...] = (
     (None, b"X-Upper", b"1"),
@@ -234,23 +249,25 @@ class _Side:
         """A frame that is about the connection, or about a stream beside its message."""
         dice = self.dice
         stream = dice.choice([*streams, 0, 99])
-        increment = dice.choice((1, 10, 65_535, 2**31 - 1)).to_bytes(4, "big")
-        return dice.choice(
-            (
-                lambda: raw(Kind.WINDOW_UPDATE, 0, 0, increment),
-                lambda: raw(Kind.WINDOW_UPDATE, 0, stream, increment),
-                lambda: raw(Kind.PING, dice.choice((0, 0, ACK)), 0, b"12345678"),
-                lambda: raw(Kind.PRIORITY, 0, stream or 1, dice.choice((b"\x00\x00\x00\x00", b"\x00\x00\x00\x01")) + b"\x0f"),
-                lambda: raw(Kind.PRIORITY_UPDATE, 0, 0, stream.to_bytes(4, "big") + dice.choice((b"u=0", b"?", b""))),
-                lambda: raw(0x77, dice.randrange(256), stream, b"unknown"),
-                lambda: raw(0x0A, 0, stream, dice.choice((b"", b"\x00\x00h2=\":1\"", b"\x00\x09short"))),
-                lambda: raw(0x0C, 0, 0, b"\x00\x06a.test"),
-                self.settings,
-                lambda: raw(Kind.SETTINGS, ACK),
-                lambda: raw(Kind.RST_STREAM, 0, stream or 1, dice.choice((0, 1, 7, 8, 13, 99)).to_bytes(4, "big")),
-                lambda: raw(Kind.GOAWAY, 0, 0, dice.choice((0, 1, 3, 2**31 - 1)).to_bytes(4, "big") + dice.choice((0, 0, 2, 13)).to_bytes(4, "big")),
-            )
-        )()  # fmt: skip
+        kind = dice.choice(_CONTROL)
+        match kind:
+            case Kind.SETTINGS:
+                return self.settings() if dice.random() < 0.6 else raw(kind, ACK)
+            case Kind.PING:
+                return raw(kind, dice.choice((0, 0, ACK)), 0, b"12345678")
+            case Kind.GOAWAY:
+                last, code = dice.choice((0, 1, 3, 2**31 - 1)), dice.choice((0, 0, 2, 13))
+                return raw(kind, 0, 0, last.to_bytes(4, "big") + code.to_bytes(4, "big"))
+            case Kind.PRIORITY_UPDATE:
+                return raw(kind, 0, 0, stream.to_bytes(4, "big") + dice.choice((b"u=0", b"i", b"?", b"")))
+            case Kind.WINDOW_UPDATE:
+                increment = dice.choice((1, 10, 65_535, 2**31 - 1))
+                return raw(kind, 0, dice.choice((0, stream)), increment.to_bytes(4, "big"))
+            case Kind.PRIORITY:
+                return raw(kind, 0, stream or 1, dice.choice((0, 1, 3)).to_bytes(4, "big") + b"\x0f")
+            case Kind.RST_STREAM:
+                return raw(kind, 0, stream or 1, dice.choice((0, 1, 7, 8, 13, 99)).to_bytes(4, "big"))
+        return raw(kind, dice.randrange(256), stream, dice.choice((b"", b'\x00\x00h2=":1"', b"\x00\x09short")))
 
 
 def bad(dice: Random, fields: Fields) -> Fields:
@@ -395,7 +412,7 @@ def mutated(dice: Random, frames: list[bytes]) -> list[bytes]:
         elif how == 9:
             frames.insert(at, _Side(dice).control([1, 3, 5]))
         else:
-            frames = frames[:at] + [frame[: dice.randint(1, len(frame))]]
+            frames = [*frames[:at], frame[: dice.randint(1, len(frame))]]
     return frames
 
 

@@ -52,7 +52,7 @@ class Application:
             if dice.random() < 0.6:
                 size = dice.randint(0, self.unused[stream])
                 self.unused[stream] -= size
-                self.session.machine.consumed(stream, size, 0.0)
+                self.session.machine.consumed(stream, size, self.session.now)
                 self.session.settle()
         for stream in list(self.open):
             move = dice.choice(["wait", "head", "head", "body", "body", "end", "trailers", "break", "1xx"])
@@ -77,6 +77,9 @@ class Application:
         self.hear()
 
     def finish(self) -> None:
+        for stream, size in self.unused.items():
+            self.session.machine.consumed(stream, size, self.session.now)
+        self.unused.clear()
         for stream in list(self.open):
             if stream in self.open:
                 if stream not in self.heads:
@@ -151,7 +154,7 @@ PAUSES = (0.0, 0.0, 0.4, 3.0, 29.0)
 @given(inputs(server=True), st.integers(0, 2**32).map(Random), st.sampled_from([{}, TIGHT]))
 def test_a_server_comes_to_its_end(ops, dice, limits):
     """I-9: whatever came, and however long it took, no wait is without a clock once the application has done its part."""
-    session = make_server(consumes=True, **limits)
+    session = make_server(consumes=False, **limits)
     application = Application(session, dice)
     for op in ops:
         if session.over:

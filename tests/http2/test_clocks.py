@@ -437,6 +437,20 @@ def test_a_stalled_stream_that_moves_again():
     expires(session, LIMITS.h2_stall_timeout, reset(1))
 
 
+def test_a_slow_connection_is_not_stalled():
+    session = make_server({Set.WINDOW: 2**20})
+    peer = session.peer
+    session.deliver(peer.request(1))
+    session.send(1, Header(ResponseHeader(200), False), Body(bytes(60_000)), Body(bytes(60_000)))
+    for _ in range(20):
+        session.wait(LIMITS.h2_connection_stall_timeout - 10)
+        session.deliver(peer.window_update(0, 2_000))
+        session.wait(5.0)
+
+    assert not session.over
+    assert len(session.data(1)) == 65_535 + 40_000
+
+
 def test_a_stalled_connection():
     session = make_server({Set.WINDOW: 2**20})
     session.deliver(session.peer.request(1))

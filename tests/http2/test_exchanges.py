@@ -83,6 +83,15 @@ def test_answers_without_content(status):
     session.useful()
 
 
+def test_an_answer_that_may_have_no_length_is_sent_without_one():
+    """RFC 9110 section 8.6."""
+    session = make_server()
+    session.deliver(session.peer.request(1))
+    session.send(1, Header(ResponseHeader(204, [("Content-Length", "0"), ("X", "y")]), True))
+
+    assert head_of(session, 1) == {b":status": b"204", b"x": b"y"}
+
+
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
 @pytest.mark.parametrize("ending", ["data", "empty-data"])
 def test_a_post(declared, ending):
@@ -352,6 +361,21 @@ def test_what_came_before_an_early_answer_may_be_used_up_behind_it():
     session.deliver(peer.data(1, b"", end=True))
 
     assert peer.credit >= LIMITS.h2_connection_window - 10_000
+    session.useful()
+
+
+def test_the_rest_finds_the_window_that_an_early_answer_left_unread():
+    """The application will not use up what it had not yet: its credit is the client's to finish with."""
+    session = make_server(consumes=False)
+    peer = session.peer
+    session.deliver(peer.request(1, "POST", end=False))
+    while peer.streams[1].credit >= 16_000:
+        session.deliver(peer.data(1, bytes(16_000)))
+    answer(session, 1, 413)
+
+    assert peer.streams[1].credit >= LIMITS.h2_window // 2
+    session.deliver(peer.data(1, bytes(16_000)), peer.data(1, bytes(14_000), end=True))
+    assert kinds(session, 1) == ["HEADERS"]
     session.useful()
 
 
@@ -974,6 +998,19 @@ def test_a_tunnel_through_a_client(extended):
     assert session.frames[-1].end or session.frames[-1].kind == "WINDOW_UPDATE"
     assert session.machine.idle
     session.useful()
+
+
+def test_a_length_that_an_origin_declares_for_a_tunnel_counts_for_nothing():
+    """RFC 9110 section 9.3.6."""
+    session = make_client()
+    key = session.machine.open_stream(0.0)
+    session.send(key, Header(request_head("CONNECT", "b.test:443"), True))
+    peer = session.peer
+    session.deliver(
+        peer.response(1, 200, ("content-length", "3"), ("x", "y"), end=False), peer.data(1, b"longer", end=True)
+    )
+
+    assert session.of(key) == [(key, "response", 200, [(b"x", b"y")], False), (key, "raw", b"longer", True)]
 
 
 def test_a_client_whose_tunnel_is_refused():

@@ -178,6 +178,18 @@ def test_room_is_what_the_contract_says():
     assert all(0 < room <= 1000 for room in rooms.values())
 
 
+def test_who_has_sent_all_is_told_of_little_room_as_well():
+    """What others hold of the connection's buffer may stay there for long."""
+    session = serving({Set.WINDOW: 0}, streams=3, high_water=1000, h2_send_buffer=2000)
+    session.send(1, Body(bytes(1000)))
+    session.send(3, Body(bytes(1000)))
+    assert session.send(5, Body(b"")) == 0
+    session.told()
+    session.deliver(session.peer.window_update(1, 200))
+
+    assert [event for event in session.told() if event[0] == 5] == [(5, "writable", 200)]
+
+
 def test_nobody_is_told_of_room_who_was_not_told_to_wait():
     session = serving({Set.WINDOW: 0}, high_water=1000)
     session.send(1, Body(bytes(999)))

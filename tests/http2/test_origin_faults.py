@@ -113,6 +113,16 @@ def test_a_connection_that_is_lost(how, situation, retry):
     assert not session.machine.reusable
 
 
+@pytest.mark.parametrize("how", ["eof", "lost"])
+def test_a_connection_that_is_lost_before_the_request_was_sent(how):
+    session = make_client()
+    key = session.machine.open_stream(0.0)
+    session.eof() if how == "eof" else session.take(session.machine.transport_lost(RESET, 0.0))
+
+    assert session.failure(key).retry_type is YES
+    assert session.failure(key).unprocessed
+
+
 def test_every_stream_has_an_error_of_its_own():
     """Errors are changed by who holds them: sharing one would tell all what one decided."""
     session = make_client()
