@@ -222,6 +222,18 @@ def test_nothing_is_invited_that_does_not_wait(fields):
     assert kinds(session, 1) == []
 
 
+def test_an_application_that_invites_by_itself():
+    session = make_server()
+    session.deliver(session.peer.request(1, "POST", "/", ("expect", "100-continue"), end=False))
+    session.send(1, Header(ResponseHeader(100), False))
+    session.machine.invite_body(1, 0.0)
+    session.settle()
+
+    assert kinds(session, 1) == ["HEADERS"], "once"
+    session.wait(10.0)
+    assert session.status(1) == b"408", "from here on the body is due"
+
+
 def test_an_answer_instead_of_an_invitation():
     """The body is not wanted: the client is told so, since it may not come to that by itself."""
     session = make_server()
@@ -671,6 +683,18 @@ def test_trailers_of_a_request_and_of_its_answer():
     session.useful()
 
 
+@pytest.mark.parametrize("many", [True, False])
+def test_trailers_of_an_origin_that_are_too_many(many):
+    session = make_client()
+    key = ask(session)
+    fields = [("x", "y")] * (LIMITS.max_trailer_fields + 1) if many else [("x", "y" * LIMITS.max_trailers)]
+    session.deliver(session.peer.response(1, 200, end=False), session.peer.headers(1, fields))
+
+    assert session.failure(key).type_str == "InvalidH2"
+    assert not session.ends(key)
+    session.useful()
+
+
 def test_an_answer_that_is_a_head_with_trailers_alone():
     session = make_client()
     key = ask(session)
@@ -998,6 +1022,18 @@ def test_a_tunnel_through_a_client(extended):
     assert session.frames[-1].end or session.frames[-1].kind == "WINDOW_UPDATE"
     assert session.machine.idle
     session.useful()
+
+
+def test_a_tunnel_that_the_origin_ends_at_once():
+    session = make_client()
+    key = session.machine.open_stream(0.0)
+    session.send(key, Header(request_head("CONNECT", "b.test:443"), True))
+    session.deliver(session.peer.response(1, 200))
+    session.send(key, UpgradedBody(b"up", True))
+
+    assert session.of(key) == [(key, "response", 200, [], False), (key, "raw", b"", True)]
+    assert session.data(1) == b"up"
+    assert session.machine.idle
 
 
 def test_a_length_that_an_origin_declares_for_a_tunnel_counts_for_nothing():

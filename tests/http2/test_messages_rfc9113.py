@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sansio_pingora.errors import Error, LocalProtocolError
-from sansio_pingora.wire import Body, Done, Header, RequestHeader, ResponseHeader
+from sansio_pingora.wire import Body, Done, Header, RequestHeader, ResponseHeader, UpgradedBody
 from tests.http2.peer import Code, Kind, block_of, request_fields
 from tests.http2.runs import (
     Session,
@@ -25,6 +25,7 @@ from tests.http2.runs import (
     trailer,
 )
 
+CONNECT = [(":method", "CONNECT"), (":authority", "a.test:443")]
 BASE = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a.test"), (b":path", b"/")]
 METHOD, SCHEME, AUTHORITY, PATH = BASE
 
@@ -524,15 +525,16 @@ def test_what_is_sent_behind_the_declared_end_does_not_leave(role):
     assert len(session.frames) == frames
 
 
-def prepared(role: str) -> Session:
+def prepared(role: str, length: str | None = "5") -> Session:
     """Stream 1 with a head sent that declares five bytes."""
+    fields = [("Content-Length", length)] if length else []
     if role == "server":
         session = make_server()
         session.deliver(session.peer.request(1))
-        session.send(1, Header(ResponseHeader(200, [("Content-Length", "5")]), False))
+        session.send(1, Header(ResponseHeader(200, fields), False))
     else:
         session = make_client()
-        ask(session, "POST", "/", ("Content-Length", "5"), end=False)
+        ask(session, "POST", "/", *fields, end=False)
     return session
 
 
@@ -543,31 +545,47 @@ def prepared(role: str) -> Session:
 )
 @pytest.mark.parametrize("role", ["server", "client"])
 def test_trailers_that_break_the_rules_are_not_sent(role, fields):
-    session = prepared(role)
-    session.send(1, Body(b"12345"[:4]))
+    session = prepared(role, length=None)
+    session.send(1, Body(b"1234"))
     with pytest.raises(LocalProtocolError):
         session.machine.send(1, trailer(*fields), 0.0)
+    session.send(1, trailer(("x-sum", "1")))
+
+    assert session.frames[-1].value == [(b"x-sum", b"1")]
 
 
 def test_moves_that_are_not_legal_raise_and_change_nothing():
-    server, client = make_server(), make_client()
-    server.deliver(server.peer.request(1))
+    server, client = make_server(options={"allow_connect": True}), make_client()
+    server.deliver(server.peer.request(1), server.peer.request(5), server.peer.headers(7, CONNECT, end=False))
+    server.send(5, Header(ResponseHeader(200), False))
+    first, second = client.machine.open_stream(0.0), client.machine.open_stream(0.0)
+    client.send(first, Header(request_head("POST"), False))
     for session, stream, task in (
-        (server, 3, Header(ResponseHeader(200), True)),
+        (server, 9, Header(ResponseHeader(200), True)),
         (server, 0, Header(ResponseHeader(200), True)),
         (server, -1, Done()),
         (server, 1, Body(b"before the head")),
         (server, 1, Done()),
         (server, 1, trailer(("x", "y"))),
         (server, 1, Header(request_head(), True)),
-        (client, 1, Header(request_head(), True)),
+        (server, 1, UpgradedBody(b"x")),
+        (server, 5, Header(ResponseHeader(200), True)),
+        (server, 5, UpgradedBody(b"x")),
+        (server, 7, UpgradedBody(b"too early")),
+        (server, 7, Header(ResponseHeader(200, [("Content-Length", "0")]), False)),
+        (client, 99, Header(request_head(), True)),
+        (client, first, Header(request_head(), True)),
+        (client, second, Header(request_head("POST", "/", ("Content-Length", "5")), True)),
+        (client, second, Body(b"before the head")),
     ):
         with pytest.raises(LocalProtocolError):
             session.machine.send(stream, task, 0.0)
         assert session.machine.data_to_send() == []
     assert server.machine.open_stream(0.0) is None
-    server.useful()
-    client.useful()
+    assert server.machine.active == 3
+    assert client.machine.active == 2
+    server.alive()
+    client.alive()
 
 
 def test_a_caller_cannot_inject_fields():
