@@ -371,10 +371,12 @@ Member = Endpoint | Coordinator
 class Lane:
     """The machines that one thread drives, what of them wants attention, and their deadlines."""
 
-    __slots__ = ("_ceiling", "_order", "_timers", "dirty", "endpoints")
+    __slots__ = ("_ceiling", "_order", "_timers", "dirty", "endpoints", "stir")
 
     def __init__(self) -> None:
         self.dirty: list[Member] = []
+        self.stir: Callable[[], None] | None = None
+        """Set by a driver on whose thread others may call machines between its turns: it is to settle soon."""
         self.endpoints: dict[Endpoint, None] = {}
         """Those with a live transport, in the order in which they came; the values say nothing."""
         self._timers: list[tuple[float, int, Member]] = []

@@ -7,7 +7,8 @@ from sansio_pingora.apps.origin import OriginApp
 from sansio_pingora.apps.serve_http import ServeHttp
 from sansio_pingora.apps.server_app import EchoApp, RawService, ServerApp
 from sansio_pingora.apps.streams import RawStream
-from sansio_pingora.apps.websocket_app import WebSocket, WebSocketApp, serve_websocket
+from sansio_pingora.apps.websocket_app import WebSocketApp, serve_websocket
+from sansio_pingora.apps.websocket_exchange import Receive, WebSocket
 
 __all__ = [
     "EchoApp",
@@ -20,6 +21,7 @@ __all__ = [
     "OriginApp",
     "RawService",
     "RawStream",
+    "Receive",
     "Request",
     "Response",
     "ServeHttp",

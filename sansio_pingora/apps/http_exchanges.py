@@ -16,7 +16,7 @@ from sansio_pingora.wire import Body, Failed, HttpTask, UpgradedBody
 if TYPE_CHECKING:
     from sansio_pingora.apps.http_server_app import HttpServerApp
 
-__all__ = ["NOBODY", "AppExchange", "AppHandler", "PlainExchange", "StreamingHandler", "routine_of"]
+__all__ = ["NOBODY", "AppExchange", "AppHandler", "Handover", "PlainExchange", "StreamingHandler", "routine_of"]
 
 
 class AppHandler:
@@ -25,6 +25,8 @@ class AppHandler:
     def __init__(self, name: str, lane: Lane, now: float) -> None:
         self.name = name
         self.lane = lane
+        self.can_await = True
+        """Callbacks may be async def."""
         self._log = Routines(lane, now)
 
     def conclude(self, session: ServerSession, error: BaseException | None) -> None:
@@ -40,11 +42,24 @@ class AppHandler:
         """Nothing is held but what is under way."""
 
 
+class Handover:
+    """What a callback returns when somebody else is to go on with its exchange."""
+
+    __slots__ = ()
+
+    def begin(self, handler: AppHandler, session: ServerSession, now: float) -> Exchange:
+        """Go on with it; *handler* is that of the callback."""
+        raise NotImplementedError
+
+
 class StreamingHandler(AppHandler):
     """An :class:`HttpServerApp` on one lane."""
 
-    def __init__(self, app: HttpServerApp, name: str, form: Form, lane: Lane, now: float) -> None:
+    def __init__(
+        self, app: HttpServerApp, name: str, form: Form, lane: Lane, now: float, *, can_await: bool = True
+    ) -> None:
         super().__init__(name, lane, now)
+        self.can_await = can_await
         self.app = app
         self._form = form
         self._begin: Callable[[ServerSession], Any] = app.process_new_http
@@ -53,6 +68,8 @@ class StreamingHandler(AppHandler):
         """See :class:`sansio_pingora.session.HttpHandler`."""
         try:
             begun = self._begin(session)
+            if isinstance(begun, Handover):
+                return begun.begin(self, session, now)
             if begun is not None:
                 exchange = AppExchange(self, session, now)
                 exchange.run(routine_of(begun, exchange, self._form, self.name))
@@ -157,15 +174,19 @@ class PlainExchange:
 class AppExchange(BodyRoutines):
     """Runs a callback that waits."""
 
-    __slots__ = ("_handler", "session")
+    __slots__ = ("_handler", "_successor", "session")
 
     def __init__(self, handler: AppHandler, session: ServerSession, now: float) -> None:
         super().__init__(handler.lane, session, now, ended=session.is_body_empty())
         self._handler = handler
         self.session = session
+        self._successor: Exchange | None = None  # who goes on
 
     def receive_task(self, task: HttpTask, now: float) -> None:
         """See :class:`sansio_pingora.session.Exchange`."""
+        if self._successor is not None:
+            self._successor.receive_task(task, now)
+            return
         session = self.session
         self.now = session.now = now
         session.received(task)
@@ -179,6 +200,9 @@ class AppExchange(BodyRoutines):
 
     def writable(self, room: int, now: float) -> None:
         """See :class:`sansio_pingora.session.Exchange`."""
+        if self._successor is not None:
+            self._successor.writable(room, now)
+            return
         self.now = self.session.now = now
         self.session.room = room
         self.room_came()
@@ -193,5 +217,15 @@ class AppExchange(BodyRoutines):
         return self.session.response_done
 
     def _concluded(self, value: Any, error: Error | None) -> None:
-        self._handler.conclude(self.session, error)
+        session = self.session
+        if isinstance(value, Handover) and session.closed is None:
+            for task in self.take_unread():
+                if type(task) is Body:
+                    session.consumed(len(task.data))
+            try:
+                self._successor = value.begin(self._handler, session, self.now)
+            except Exception as exc:
+                self._handler.conclude(session, exc)
+        else:
+            self._handler.conclude(session, error)
         self.stop_routines()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Generator
 from typing import Any, Protocol
 
 from sansio_pingora.apps.acceptor import HttpAcceptor, HttpOptions, LaneHandler
-from sansio_pingora.apps.http_exchanges import StreamingHandler
+from sansio_pingora.apps.http_exchanges import Handover, StreamingHandler
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Acceptor, Lane
 from sansio_pingora.session import Form, ServerSession, check_form, form_of
@@ -14,7 +14,7 @@ from sansio_pingora.wire import HttpTask
 
 __all__ = ["HttpApp", "HttpServerApp", "HttpService"]
 
-Answering = Awaitable[None] | Generator[Any, Any, None] | None
+Answering = Awaitable[Handover | None] | Generator[Any, Any, Handover | None] | Handover | None
 
 
 class HttpServerApp:
@@ -27,6 +27,9 @@ class HttpServerApp:
     * a **generator** of effects, on every runtime: ``data = yield ReadBody()``, ``yield Drain()``,
       ``yield Sleep(0.1)``, ``result = yield Call(function)``.
     * **async def**, on asyncio: awaits the same effects, and whatever else can be awaited.
+
+    In each it may return ``serve_websocket(session, app)``, as long as nothing is answered: a
+    :class:`WebSocketApp` goes on with the exchange then.
 
     It is never ``@blocking``: a session is not for other threads. :class:`ServeHttp` takes
     handlers that block, and a generator may yield a ``Call``.
@@ -113,4 +116,4 @@ class _Streaming:
 
     def handler(self, lane: Lane, limits: Limits, now: float, *, can_await: bool) -> LaneHandler:
         """See :meth:`HttpApp.handler`."""
-        return StreamingHandler(self._app, self._name, self._form, lane, now)
+        return StreamingHandler(self._app, self._name, self._form, lane, now, can_await=can_await)

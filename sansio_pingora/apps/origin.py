@@ -8,8 +8,10 @@ from collections.abc import Callable, Generator
 from typing import Any
 from zlib import crc32
 
+from sansio_pingora.apps.http_exchanges import Handover
 from sansio_pingora.apps.http_server_app import HttpServerApp
-from sansio_pingora.apps.websocket_app import WebSocket, WebSocketApp, serve_websocket
+from sansio_pingora.apps.websocket_app import WebSocketApp, serve_websocket
+from sansio_pingora.apps.websocket_exchange import WebSocket
 from sansio_pingora.session import Drain, ReadBody, ServerSession, Sleep
 from sansio_pingora.websocket import MessagePart
 from sansio_pingora.wire import Body, Fields, Header, ResponseHeader, Text, reason_phrase
@@ -24,7 +26,7 @@ _BLOCK = bytes(range(256)) * 256  # 64 KiB, high_water's default: as much as is 
 _HELLO = Body(b"Hello, world!", True)
 _HELLO_HEAD = Header(ResponseHeader(200, [("Content-Type", "text/plain"), ("Content-Length", "13")]), False)
 
-_Answering = Generator[Any, Any, None] | None
+_Answering = Generator[Any, Any, None] | Handover | None
 _Route = Callable[[ServerSession, str], _Answering]
 
 
@@ -223,18 +225,12 @@ class _Echo(WebSocketApp):
     def on_open(self, ws: WebSocket) -> None:
         ws.data = []
 
-    def on_part(self, ws: WebSocket, part: MessagePart) -> _Answering:
+    def on_part(self, ws: WebSocket, part: MessagePart) -> None:
         pieces: list[Any] = ws.data
         pieces.append(part.data)
-        if not part.ends:
-            return None
-        data = pieces[0] if len(pieces) == 1 else type(part.data)().join(pieces)
-        ws.data = []
-        return _drained() if ws.send(data, last=part.last) <= 0 else None
-
-
-def _drained() -> Generator[Any, Any, None]:
-    yield Drain()
+        if part.ends:
+            ws.data = []
+            ws.send(pieces[0] if len(pieces) == 1 else type(part.data)().join(pieces), last=part.last)
 
 
 _ECHO = _Echo()

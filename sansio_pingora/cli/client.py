@@ -13,7 +13,7 @@ from sansio_pingora.errors import Error
 from sansio_pingora.http1 import Http1Client
 from sansio_pingora.http2 import Http2Client
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import Event, Writable
+from sansio_pingora.machine import AT_ONCE, Event, Writable
 from sansio_pingora.websocket import Closed, MessagePart, WebSocketSession, handshake_request, judge_response
 from sansio_pingora.wire import (
     Body,
@@ -134,7 +134,10 @@ class Client:
                             session.send(message)
                     case UpgradedBody(data=data) if session is not None:
                         connection.consumed(stream, len(data), monotonic())
-                        for event in session.receive_data(data, monotonic()):
+                        events = session.receive_data(data, monotonic())
+                        while session.deadline == AT_ONCE:
+                            events += session.handle_timeout(monotonic())
+                        for event in events:
                             if isinstance(event, MessagePart):
                                 parts.append(event.data)
                                 if event.last:

@@ -263,7 +263,7 @@ class AsyncCall:
     its task is one and the same from first to last, as time-outs and cancel scopes need it.
     """
 
-    __slots__ = ("_coroutine", "_error", "_value", "effect", "over", "result")
+    __slots__ = ("_coroutine", "_error", "_value", "effect", "over", "result", "stir")
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         self._coroutine = coroutine
@@ -275,6 +275,8 @@ class AsyncCall:
         """What it returned."""
         self.over = False
         """Nobody waits for its end any more: its task is to cancel it, if it waits for an effect."""
+        self.stir: Callable[[], None] | None = None
+        """Told when it begins to wait for something of the runtime's own: what it has sent is to go out."""
 
     def answer(self, value: Any, error: BaseException | None) -> None:
         """What its effect brought: it gets that when it is run next."""
@@ -309,6 +311,8 @@ class AsyncCall:
             if isinstance(wanted, Effect):
                 self.effect = wanted
                 return self
+            if self.stir is not None:
+                self.stir()
             try:
                 value = yield wanted
                 send = coroutine.send

@@ -7,8 +7,9 @@ from sansio_pingora.websocket.handshake import (
     handshake_request,
     judge_request,
     judge_response,
+    offered_subprotocols,
 )
-from sansio_pingora.websocket.session import WebSocketSession
+from sansio_pingora.websocket.session import State, WebSocketSession
 
 __all__ = [
     "Accepted",
@@ -18,9 +19,11 @@ __all__ = [
     "MessagePart",
     "Ping",
     "Pong",
+    "State",
     "WebSocketEvent",
     "WebSocketSession",
     "handshake_request",
     "judge_request",
     "judge_response",
+    "offered_subprotocols",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sansio_pingora.websocket.events import CloseCode, WebSocketFault
@@ -21,7 +20,7 @@ it would allow anything, and whoever raises that wants messages of the size, zer
 _LEVEL = 4
 _MEMORY = 6  # 32 KiB of state and the window, rather than 128 KiB
 _NAME = "permessage-deflate"
-_PARAMETER = re.compile(r'\s*([a-z_]+)\s*(?:=\s*"?([0-9]+)"?\s*)?')
+_PARAMETER = re.compile(r'[ \t]*([a-z_]+)[ \t]*(?:=[ \t]*(?:([0-9]+)|"([0-9]+)")[ \t]*)?')
 _BITS = re.compile(r"[89]|1[0-5]")
 
 
@@ -35,8 +34,10 @@ class Deflate:
     """The client compresses each message by itself."""
     server_max_window_bits: int = 15
     client_max_window_bits: int = 15
+    server_bits_named: bool = False
+    """The client named the server's window: an answer must do so too (section 7.1.2.1)."""
     client_bits_named: bool = False
-    """The client named its window: an answer may do so too."""
+    """The client named its own window: an answer may do so too (section 7.1.2.2)."""
 
     @classmethod
     def choose(cls, offers: str) -> Deflate | None:
@@ -66,7 +67,7 @@ class Deflate:
             match = _PARAMETER.fullmatch(parameter)
             if match is None or match[1] in values:
                 return None
-            key, value = match.groups()
+            key, value = match[1], match[2] or match[3]
             if key in ("server_no_context_takeover", "client_no_context_takeover"):
                 if value is not None:
                     return None
@@ -82,7 +83,11 @@ class Deflate:
                     return None
             else:
                 return None
-        return cls(**values, client_bits_named="client_max_window_bits" in values)  # type: ignore[arg-type]  # by key
+        return cls(
+            **values,  # type: ignore[arg-type]  # by key
+            server_bits_named="server_max_window_bits" in values,
+            client_bits_named="client_max_window_bits" in values,
+        )
 
     def answer(self) -> bytes:
         """The field that accepts it."""
@@ -91,7 +96,7 @@ class Deflate:
             parts.append("server_no_context_takeover")
         if self.client_no_context_takeover:
             parts.append("client_no_context_takeover")
-        if self.server_max_window_bits < 15:
+        if self.server_bits_named or self.server_max_window_bits < 15:
             parts.append(f"server_max_window_bits={self.server_max_window_bits}")
         if self.client_bits_named and self.client_max_window_bits < 15:
             parts.append(f"client_max_window_bits={self.client_max_window_bits}")
@@ -99,65 +104,104 @@ class Deflate:
 
 
 class Inflater:
-    """What comes in."""
+    """What comes in: :meth:`give` it what a frame holds, and :meth:`take` what that inflates to while ``pending``.
 
-    __slots__ = ("_bits", "_ceiling", "_grown", "_inflate", "_keep")
+    In steps, so that whoever takes decides how much of it there is in memory at once.
+    """
+
+    __slots__ = ("_begun", "_bits", "_ceiling", "_data", "_grown", "_inflate", "_keep", "_last", "_tailed", "pending")
 
     def __init__(self, bits: int, *, keep: bool, ceiling: int) -> None:
         self._bits = bits
         self._keep = keep
         self._ceiling = ceiling
-        self._inflate = zlib.decompressobj(-bits)
-        self._grown = 0  # bytes of this message
+        self._inflate: zlib._Decompress | None = None  # made when it is needed: 40 KiB of an idle connection
+        self._data = b""
+        self._last = False  # the message ends behind it
+        self._begun = False  # the message had a byte
+        self._tailed = False  # what a sender leaves out was put behind it
+        self._grown = 0  # bytes of the message so far
+        self.pending = False
+        """Something given was not taken yet."""
 
-    def inflate(self, data: bytes, last: bool) -> Iterator[bytes]:
-        """*data* inflated, in pieces of 64 KiB at most; *last*: the message ends behind it.
+    def give(self, data: bytes, last: bool) -> None:
+        """Bytes of a message; *last*: it ends behind them."""
+        self._data = data
+        self._last = last
+        if data:
+            self._begun = True
+        self.pending = True
 
-        :raises WebSocketFault: it is not deflated, or inflates beyond the ceilings.
+    def drop(self) -> None:
+        """What was given is not wanted any more, nor is anything else."""
+        self._data = b""
+        self.pending = False
+
+    def take(self) -> bytes:
+        """The next piece, of 64 KiB or a little more; the last when nothing is ``pending`` then, and perhaps empty.
+
+        :raises WebSocketFault: it is not deflated, or inflates beyond the ceiling.
         """
-        yield from self._feed(data)
-        if last:
-            yield from self._feed(_TAIL)
+        out = self._step()
+        while self.pending and len(out) < _STEP:
+            out += self._step()
+        self._grown += len(out)
+        if self._grown > self._ceiling:
+            raise WebSocketFault(CloseCode.TOO_BIG, f"a message of more than {self._ceiling} bytes")
+        if self._last and not self.pending:
+            self._last = self._begun = self._tailed = False
             self._grown = 0
             if not self._keep:
-                self._inflate = zlib.decompressobj(-self._bits)
+                self._inflate = None
+        return out
 
-    def _feed(self, data: bytes) -> Iterator[bytes]:
-        while data:
-            try:
-                out = self._inflate.decompress(data, _STEP)
-            except zlib.error as exc:
-                raise WebSocketFault(CloseCode.INVALID_DATA, f"not deflated: {exc}") from None
-            self._grown += len(out)
-            if self._grown > self._ceiling:
-                raise WebSocketFault(CloseCode.TOO_BIG, f"a message of more than {self._ceiling} bytes")
-            if out:
-                yield out
-            data = self._inflate.unconsumed_tail
-            if self._inflate.eof:  # a block that called itself the last (RFC 7692 section 7.2.3.4)
-                data = self._inflate.unused_data
-                self._inflate = zlib.decompressobj(-self._bits)
+    def _step(self) -> bytes:
+        inflate = self._inflate
+        if inflate is None:
+            inflate = self._inflate = zlib.decompressobj(-self._bits)
+        try:
+            out = inflate.decompress(self._data, _STEP)
+        except zlib.error as exc:
+            raise WebSocketFault(CloseCode.INVALID_DATA, f"not deflated: {exc}") from None
+        if inflate.eof:
+            # A block that called itself the last (RFC 7692 section 7.2.3.4). zlib begins anew behind one.
+            self._data = inflate.unused_data
+            self._inflate = None
+        else:
+            self._data = inflate.unconsumed_tail
+            if len(out) == _STEP:
+                return out  # though it has taken all, it may hold back more
+        if not self._data:
+            # The end of an empty block, to be put back where a sender left it out (section 7.2.2): not where
+            # there is no block to end, or the next message would be read from within it.
+            self.pending = self._last and self._begun and not self._tailed and self._inflate is not None
+            if self.pending:
+                self._data = _TAIL
+                self._tailed = True
+        return out
 
 
 class Deflater:
     """What goes out."""
 
-    __slots__ = ("_bits", "_deflate", "_keep")
+    __slots__ = ("_bits", "_deflate", "_keep", "deflating")
 
     def __init__(self, bits: int, *, keep: bool) -> None:
         self._bits = bits
         self._keep = keep
-        self._deflate = self._new()
-
-    def _new(self) -> zlib._Compress:
-        return zlib.compressobj(_LEVEL, zlib.DEFLATED, -self._bits, _MEMORY)
+        self._deflate: zlib._Compress | None = None  # made when it is needed: 160 KiB of an idle connection
+        self.deflating = False
+        """The message that is being sent goes through here."""
 
     def deflate(self, data: bytes, last: bool) -> bytes:
         """One frame's payload; *last*: its message ends with it."""
-        out = self._deflate.compress(data) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+        deflate = self._deflate
+        if deflate is None:
+            deflate = self._deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -self._bits, _MEMORY)
+        out = deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH)
         if last:
             # Nothing new behind a flush gives nothing: an empty block stands for it (RFC 7692 section 7.2.3.6).
             out = out[:-4] if out.endswith(_TAIL) else b"\x00"
             if not self._keep:
-                self._deflate = self._new()
+                self._deflate = None
         return out

@@ -12,7 +12,7 @@ from sansio_pingora.session import websocket_accept
 from sansio_pingora.websocket.deflate import Deflate
 from sansio_pingora.wire import RequestHeader, ResponseHeader, Text
 
-__all__ = ["Accepted", "handshake_request", "judge_request", "judge_response"]
+__all__ = ["Accepted", "handshake_request", "judge_request", "judge_response", "offered_subprotocols"]
 
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _OFFER = b"permessage-deflate; client_max_window_bits"
@@ -42,8 +42,10 @@ def judge_request(head: RequestHeader, subprotocols: Sequence[str] = (), *, defl
     else:
         if b"websocket" not in fields.tokens(b"upgrade") or b"upgrade" not in fields.tokens(b"connection"):
             raise Error.http_status(426, "not a WebSocket handshake")
-        if head.method != b"GET" or head.version != b"1.1":
-            raise Error.http_status(405, "a WebSocket handshake is a GET of HTTP/1.1")
+        if head.version != b"1.1":
+            raise Error.http_status(400, "a WebSocket handshake is of HTTP/1.1 or later")
+        if head.method != b"GET":
+            raise Error.http_status(405, "a WebSocket handshake is a GET")
     if fields.get_all(b"sec-websocket-version") != [b"13"]:
         raise Error.http_status(426, "version 13 of WebSocket is spoken here")
     answer = ResponseHeader(200 if http2 else 101)
@@ -54,7 +56,7 @@ def judge_request(head: RequestHeader, subprotocols: Sequence[str] = (), *, defl
         answer.append(b"Upgrade", b"websocket")
         answer.append(b"Connection", b"Upgrade")
         answer.append(b"Sec-WebSocket-Accept", websocket_accept(keys[0]))
-    chosen = _choose(fields.get_all(b"sec-websocket-protocol"), subprotocols)
+    chosen = next((name for name in offered_subprotocols(head) if name in subprotocols), None)
     if chosen is not None:
         answer.append(b"Sec-WebSocket-Protocol", chosen)
     offers = b",".join(fields.get_all(b"sec-websocket-extensions")).decode("latin-1")
@@ -64,11 +66,10 @@ def judge_request(head: RequestHeader, subprotocols: Sequence[str] = (), *, defl
     return Accepted(answer, settled, chosen)
 
 
-def _choose(offered: list[bytes], ours: Sequence[str]) -> str | None:
-    for name in b",".join(offered).decode("latin-1").split(","):
-        if name.strip() in ours:
-            return name.strip()
-    return None
+def offered_subprotocols(head: RequestHeader) -> list[str]:
+    """Those that a client speaks, in the order in which it would have them."""
+    named = b",".join(head.fields.get_all(b"sec-websocket-protocol")).decode("latin-1").split(",")
+    return [name for name in map(str.strip, named) if name]
 
 
 def handshake_request(
@@ -114,9 +115,8 @@ def judge_response(request: RequestHeader, head: ResponseHeader) -> Accepted:
             raise _refused("a wrong Sec-WebSocket-Accept")
         if fields.tokens(b"upgrade") != [b"websocket"] or b"upgrade" not in fields.tokens(b"connection"):
             raise _refused("no Upgrade to websocket")
-    chosen = fields.get(b"sec-websocket-protocol")
-    offered = request.get(b"sec-websocket-protocol") or b""
-    if chosen is not None and chosen not in [name.strip() for name in offered.split(b",")]:
+    chosen = b",".join(fields.get_all(b"sec-websocket-protocol")) or None
+    if chosen is not None and chosen.decode("latin-1") not in offered_subprotocols(request):
         raise _refused(f"subprotocol {chosen[:40]!r}, which was not offered")
     extensions = b",".join(fields.get_all(b"sec-websocket-extensions"))
     deflate = None

@@ -9,6 +9,7 @@ from enum import IntEnum, auto
 
 from sansio_pingora.errors import LocalProtocolError
 from sansio_pingora.limits import Limits
+from sansio_pingora.machine import AT_ONCE
 from sansio_pingora.websocket.deflate import Deflate, Deflater, Inflater
 from sansio_pingora.websocket.events import (
     CloseCode,
@@ -20,7 +21,7 @@ from sansio_pingora.websocket.events import (
     WebSocketFault,
     may_be_sent,
 )
-from sansio_pingora.websocket.frames import FrameReader, Opcode, Piece, write_frame
+from sansio_pingora.websocket.frames import FrameReader, Opcode, frame_head, write_frame
 
 __all__ = ["State", "WebSocketSession"]
 
@@ -29,6 +30,11 @@ _MAX_PONGS = 16
 """Pongs that wait to be sent: of more pings than that the latest are answered (RFC 6455 section 5.5.3)."""
 _WORTH_DEFLATING = 32
 """Bytes of a message below which compressing it costs more than it saves."""
+_BATCH = 65_536
+"""Inflated bytes that one input tells of, about; the rest waits. 64 KiB can hold 64 messages of 1 MiB each."""
+_LARGE = 65_536
+"""Bytes of a payload that is put out beside its head, rather than copied behind it."""
+_CONTROL = 0x8
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 
 
@@ -44,22 +50,25 @@ class WebSocketSession:
     """Bytes and the time in, events and bytes out. It knows nothing of HTTP: a handshake came before.
 
     *mask*: gives four random bytes for each frame; a client has it, a server has None.
+    *patient*: what ends it, the peer's close frame or its fault, takes effect by :meth:`finish` alone, so that
+    answers to what came before can go first (RFC 6455 section 5.5.1). Otherwise it does at once.
     When ``finished`` is true, end the transport behind what :meth:`data_to_send` gives.
     """
 
     __slots__ = (
+        "_compressed",
         "_decoder",
         "_deflater",
-        "_deflating",
+        "_due",
         "_fragments",
         "_heard",
         "_inflater",
-        "_inflating",
+        "_last",
         "_limits",
         "_mask",
         "_message",
-        "_next_ping",
         "_out",
+        "_patient",
         "_pings",
         "_pongs",
         "_reader",
@@ -67,7 +76,9 @@ class WebSocketSession:
         "_size",
         "_unanswered",
         "deadline",
+        "ending",
         "finished",
+        "queued",
         "state",
     )
 
@@ -78,10 +89,12 @@ class WebSocketSession:
         *,
         deflate: Deflate | None = None,
         mask: Callable[[], bytes] | None = None,
+        patient: bool = False,
     ) -> None:
         server = mask is None
         self._limits = limits
         self._mask = mask
+        self._patient = patient
         self._reader = FrameReader(server=server, extension=deflate is not None)
         self._inflater: Inflater | None = None
         self._deflater: Deflater | None = None
@@ -96,23 +109,28 @@ class WebSocketSession:
         self.state = State.OPEN
         self.finished = False
         """Nothing more is to be sent: our side ends behind what is queued."""
+        self.ending = False
+        """Nothing more comes, and :meth:`finish` is due."""
+        self._last = (b"", 0, "")
         self._out: list[bytes] = []
+        self.queued = 0
+        """Bytes that :meth:`data_to_send` would give, pongs aside."""
         self._pongs: list[bytes] = []
         # receiving
         self._message: Opcode | None = None  # TEXT or BINARY: amid a message
-        self._inflating = False
+        self._compressed = False
         self._size = self._fragments = 0
         self._decoder = _new_decoder()
         # sending
         self._sending: Opcode | None = None  # amid a message of ours
-        self._deflating = False
         # time
         self._heard = now
         self._pings = 0
         self._unanswered = False  # our last ping, by anything at all
         interval = limits.ws_ping_interval
-        self._next_ping = math.inf if interval is None else now + interval
-        self.deadline = self._next_ping
+        self._due = math.inf if interval is None else now + interval
+        self.deadline = self._due
+        """When to call :meth:`handle_timeout`; :data:`AT_ONCE`: it has more to tell of what has come."""
 
     # ── input ────────────────────────────────────────────────────────────────────────
 
@@ -121,99 +139,120 @@ class WebSocketSession:
         if not data:
             return self.receive_eof(now)
         events: list[WebSocketEvent] = []
-        if self.state is State.CLOSED:
+        if self.state is State.CLOSED or self.ending:
             return events
         self._unanswered = False
         self._heard = now
-        reader = self._reader
-        reader.receive(data)
-        try:
-            while not self.finished and (piece := reader.read()) is not None:
-                if piece.opcode >= Opcode.CLOSE:
-                    self._control(piece, events, now)
-                elif self.state is State.OPEN:
-                    self._data(piece, events)
-        except WebSocketFault as fault:
-            self._fail(fault.code, fault.reason, events, now)
+        self._reader.receive(data)
+        self._read(events)
         return events
 
     def receive_eof(self, now: float) -> list[WebSocketEvent]:
         """The peer ended its side, or the transport is gone."""
-        events: list[WebSocketEvent] = []
+        events = self.finish()
         if self.state is not State.CLOSED:
             self._closed(CloseCode.ABNORMAL, "the connection ended without a close frame", events)
         self.finished = True
         return events
 
-    def _data(self, piece: Piece, events: list[WebSocketEvent]) -> None:
-        if piece.starts:
-            self._frame_starts(piece)
-        ends = piece.ends
-        last = piece.fin and ends
-        if self._inflating:
-            assert self._inflater is not None  # RSV1 is refused without the extension
-            held = b""
-            for data in self._inflater.inflate(piece.data, last):
-                if held:
-                    self._part(held, False, False, events)
-                held = data
-            self._part(held, last, ends, events)
-        else:
-            self._size += len(piece.data)
-            self._part(piece.data, last, ends, events)
-        if last:
-            self._message = None
+    def _read(self, events: list[WebSocketEvent]) -> None:
+        """Tell of what has come, but of what inflates only so much at a time."""
+        reader, inflater = self._reader, self._inflater
+        room = _BATCH
+        try:
+            while not (self.finished or self.ending):
+                if inflater is not None and inflater.pending:
+                    if self.state is not State.OPEN:
+                        inflater.drop()
+                    elif room <= 0:
+                        break
+                    else:
+                        room -= self._inflate(inflater, events)
+                    continue
+                data = reader.read()
+                if data is None:
+                    break
+                if reader.opcode >= _CONTROL:
+                    self._control(data, events)
+                elif self.state is State.OPEN:
+                    self._data(data, events)
+        except WebSocketFault as fault:
+            self._end(_farewell(fault.code, fault.reason), fault.code, fault.reason, events)
+        self._arm()
 
-    def _frame_starts(self, piece: Piece) -> None:
-        if piece.opcode is Opcode.CONTINUATION:
+    def _data(self, data: bytes, events: list[WebSocketEvent]) -> None:
+        reader = self._reader
+        if reader.starts:
+            self._frame_starts()
+        last = reader.fin and reader.ends
+        if self._compressed:
+            assert self._inflater is not None  # RSV1 is refused without the extension
+            self._inflater.give(data, last)
+        else:
+            self._size += len(data)
+            self._part(data, last, reader.ends, events)
+
+    def _inflate(self, inflater: Inflater, events: list[WebSocketEvent]) -> int:
+        """Tell of the next piece of a compressed frame; its size."""
+        reader = self._reader
+        data = inflater.take()
+        ends = reader.ends and not inflater.pending
+        self._part(data, reader.fin and ends, ends, events)
+        return len(data)
+
+    def _frame_starts(self) -> None:
+        reader, limits = self._reader, self._limits
+        if reader.opcode is Opcode.CONTINUATION:
             if self._message is None:
                 raise WebSocketFault(CloseCode.PROTOCOL_ERROR, "a continuation of nothing")
             self._fragments += 1
-            if self._fragments > self._limits.ws_max_fragments:
-                raise WebSocketFault(
-                    CloseCode.TOO_BIG, f"more than {self._limits.ws_max_fragments} frames of a message"
-                )
+            if self._fragments > limits.ws_max_fragments:
+                raise WebSocketFault(CloseCode.TOO_BIG, f"more than {limits.ws_max_fragments} frames of a message")
         else:
             if self._message is not None:
                 raise WebSocketFault(CloseCode.PROTOCOL_ERROR, "a message amid a message")
-            self._message = piece.opcode
-            self._inflating = piece.compressed
+            self._message = reader.opcode
+            self._compressed = reader.compressed
             self._size = 0
             self._fragments = 1
-        if not self._inflating and self._size + piece.length > self._limits.ws_max_message:
-            raise WebSocketFault(CloseCode.TOO_BIG, f"a message of more than {self._limits.ws_max_message} bytes")
+        if self._size + reader.length > limits.ws_max_message and not self._compressed:
+            raise WebSocketFault(CloseCode.TOO_BIG, f"a message of more than {limits.ws_max_message} bytes")
 
     def _part(self, data: bytes, last: bool, ends: bool, events: list[WebSocketEvent]) -> None:
         part: str | bytes = data
         if self._message is Opcode.TEXT:
+            decoder = self._decoder
             try:
-                part = self._decoder.decode(data, last)
+                part = decoder.decode(data, last)
             except UnicodeDecodeError as exc:
                 raise WebSocketFault(CloseCode.INVALID_DATA, f"text that is not UTF-8: {exc.reason}") from None
-            if data and data[-1] >= 0x80 and self._decoder.getstate()[0][:1] == b"\xed":
-                self._judge_surrogate(self._decoder.getstate()[0])
+            if data and data[-1] >= 0x80:
+                self._judge_surrogate(decoder.getstate()[0])
+        if last:
+            self._message = None
         if part or ends:
             events.append(MessagePart(part, last, ends))
 
     def _judge_surrogate(self, begun: bytes) -> None:
         """Python's decoder waits for the third byte of a surrogate, which its second has given away."""
-        if len(begun) > 1 and begun[1] > 0x9F:
+        if len(begun) > 1 and begun[0] == 0xED and begun[1] > 0x9F:
             raise WebSocketFault(CloseCode.INVALID_DATA, "text that is not UTF-8: a surrogate")
 
-    def _control(self, piece: Piece, events: list[WebSocketEvent], now: float) -> None:
-        if piece.opcode is Opcode.CLOSE:
-            self._peer_closes(piece.data, events, now)
-        elif self.state is not State.OPEN:
-            return
-        elif piece.opcode is Opcode.PING:
+    def _control(self, data: bytes, events: list[WebSocketEvent]) -> None:
+        opcode = self._reader.opcode
+        if opcode is Opcode.CLOSE:
+            self._peer_closes(data, events)
+        elif opcode is Opcode.PING:
+            # Also behind our own close frame: it is the peer's that ends this duty (RFC 6455 section 5.5.2).
             if len(self._pongs) == _MAX_PONGS:
                 del self._pongs[0]
-            self._pongs.append(piece.data)
-            events.append(Ping(piece.data))
-        else:
-            events.append(Pong(piece.data))
+            self._pongs.append(data)
+            if self.state is State.OPEN:
+                events.append(Ping(data))
+        elif self.state is State.OPEN:
+            events.append(Pong(data))
 
-    def _peer_closes(self, data: bytes, events: list[WebSocketEvent], now: float) -> None:
+    def _peer_closes(self, data: bytes, events: list[WebSocketEvent]) -> None:
         code, reason = CloseCode.NO_STATUS.value, ""
         if data:
             code = int.from_bytes(data[:2], "big")
@@ -223,9 +262,7 @@ class WebSocketSession:
                 reason = data[2:].decode("utf-8")
             except UnicodeDecodeError:
                 raise WebSocketFault(CloseCode.INVALID_DATA, "a close reason that is not UTF-8") from None
-        if self.state is State.OPEN:
-            self._put(Opcode.CLOSE, data[:2])
-        self._closed(code, reason, events)
+        self._end(data[:2], code, reason, events)
 
     # ── output ───────────────────────────────────────────────────────────────────────
 
@@ -239,15 +276,17 @@ class WebSocketSession:
         kind = Opcode.TEXT if isinstance(data, str) else Opcode.BINARY
         if self._sending is not None and self._sending is not kind:
             raise LocalProtocolError(f"a message of {self._sending.name} goes on with {kind.name}")
-        raw = data.encode("utf-8") if isinstance(data, str) else data
-        first = self._sending is None
-        if first:
-            self._deflating = self._deflater is not None and (not last or len(raw) >= _WORTH_DEFLATING)
-        if self._deflating:
-            assert self._deflater is not None
-            raw = self._deflater.deflate(raw, last)
-        opcode = kind if first else Opcode.CONTINUATION
-        self._put(opcode, raw, fin=last, compressed=self._deflating and first)
+        raw = _encoded(data) if isinstance(data, str) else bytes(data)
+        opcode = kind
+        compressed = False
+        deflater = self._deflater
+        if self._sending is not None:
+            opcode = Opcode.CONTINUATION
+        elif deflater is not None:
+            deflater.deflating = compressed = not last or len(raw) >= _WORTH_DEFLATING
+        if deflater is not None and deflater.deflating:
+            raw = deflater.deflate(raw, last)
+        self._put(opcode, raw, fin=last, compressed=compressed)
         self._sending = None if last else kind
 
     def ping(self, data: bytes = b"") -> None:
@@ -264,27 +303,38 @@ class WebSocketSession:
 
         :raises LocalProtocolError: *code* is none that may be sent, or *reason* is longer than 123 bytes.
         """
-        raw = reason.encode("utf-8")
+        raw = _encoded(reason)
         if not may_be_sent(code) or len(raw) > _MAX_REASON:
             raise LocalProtocolError(f"a close frame with code {code} and a reason of {len(raw)} bytes (of 123)")
         if self.state is State.OPEN:
             self._put(Opcode.CLOSE, code.to_bytes(2, "big") + raw)
             self.state = State.CLOSING
-            self.deadline = now + self._limits.ws_close_timeout
+            self.await_close(now)
+
+    def await_close(self, now: float) -> None:
+        """The peer's time to answer our close frame begins *now*; nothing when it need not."""
+        if self.state is State.CLOSING:
+            self._due = now + self._limits.ws_close_timeout
+            self._arm()
 
     def data_to_send(self) -> list[bytes]:
-        """What to write, in order; handed out once. Pongs first."""
-        if self._pongs and self.state is not State.CLOSED:
-            out = [self._frame(Opcode.PONG, data) for data in self._pongs] + self._out
+        """What to write, in order; handed out once. Pongs first, so that no close frame stands before one."""
+        out = self._out
+        if self._pongs:
+            out = [self._frame(Opcode.PONG, data) for data in self._pongs] + out
             self._pongs = []
-        else:
-            out = self._out
         if out:
             self._out = []
+            self.queued = 0
         return out
 
     def _put(self, opcode: Opcode, data: bytes, *, fin: bool = True, compressed: bool = False) -> None:
-        self._out.append(self._frame(opcode, data, fin=fin, compressed=compressed))
+        size = len(data)
+        if size >= _LARGE and self._mask is None:
+            self._out += frame_head(opcode, size, fin=fin, compressed=compressed, mask=None), data
+        else:
+            self._out.append(self._frame(opcode, data, fin=fin, compressed=compressed))
+        self.queued += size + 2
 
     def _frame(self, opcode: Opcode, data: bytes, *, fin: bool = True, compressed: bool = False) -> bytes:
         mask = None if self._mask is None else self._mask()
@@ -295,35 +345,77 @@ class WebSocketSession:
     def handle_timeout(self, now: float) -> list[WebSocketEvent]:
         """Time has passed. Early or repeated calls are harmless."""
         events: list[WebSocketEvent] = []
-        if now < self.deadline:
-            return events
-        if self.state is State.CLOSING:
-            self._closed(CloseCode.ABNORMAL, "no close frame within ws_close_timeout", events)
-        elif self.state is State.OPEN:
-            self._ping_due(events, now)
+        if self.deadline == AT_ONCE:
+            self._read(events)
+        elif now >= self.deadline:
+            if self.state is State.CLOSING:
+                self._closed(CloseCode.ABNORMAL, "no close frame within ws_close_timeout", events)
+            else:
+                self._ping_due(events, now)
+            self._arm()
         return events
 
     def _ping_due(self, events: list[WebSocketEvent], now: float) -> None:
         interval = self._limits.ws_ping_interval
         assert interval is not None  # it has a deadline
         if self._unanswered:
-            self._fail(CloseCode.INTERNAL_ERROR, "no answer to a ping within ws_ping_interval", events, now)
+            reason = "no answer to a ping within ws_ping_interval"
+            self._put(Opcode.CLOSE, _farewell(CloseCode.INTERNAL_ERROR, reason))
+            self._closed(CloseCode.INTERNAL_ERROR, reason, events)
         elif self._heard + interval > now:
-            self.deadline = self._heard + interval  # whoever speaks need not be asked
+            self._due = self._heard + interval  # whoever speaks need not be asked
         else:
             self._pings += 1
             self._put(Opcode.PING, b"%d" % self._pings)
             self._unanswered = True
-            self.deadline = now + interval
+            self._due = now + interval
 
-    def _fail(self, code: CloseCode, reason: str, events: list[WebSocketEvent], now: float) -> None:
-        """Fail the WebSocket (RFC 6455 section 7.1.7)."""
-        if self.state is State.OPEN:
-            self._put(Opcode.CLOSE, code.to_bytes(2, "big") + reason.encode("utf-8")[:_MAX_REASON])
-        self._closed(code, reason, events)
+    def _arm(self) -> None:
+        inflater = self._inflater
+        self.deadline = AT_ONCE if inflater is not None and inflater.pending else self._due
+
+    def _end(self, farewell: bytes, code: int, reason: str, events: list[WebSocketEvent]) -> None:
+        """The peer has ended it; *farewell* is what our close frame is to say."""
+        self._last = farewell, code, reason
+        self.ending = True
+        self._due = math.inf
+        if self._inflater is not None:
+            self._inflater.drop()
+        if not self._patient:
+            events += self.finish()
+
+    def finish(self) -> list[WebSocketEvent]:
+        """What is ``ending`` it has taken effect; nothing if nothing is."""
+        events: list[WebSocketEvent] = []
+        if self.ending:
+            self.ending = False
+            farewell, code, reason = self._last
+            if self.state is State.OPEN:
+                self._put(Opcode.CLOSE, farewell)
+            self._closed(code, reason, events)
+        return events
 
     def _closed(self, code: int, reason: str, events: list[WebSocketEvent]) -> None:
         self.state = State.CLOSED
         self.finished = True
-        self.deadline = math.inf
+        self._due = math.inf
+        if self._inflater is not None:
+            self._inflater.drop()
+        self._arm()
         events.append(Closed(code, reason))
+
+
+def _farewell(code: int, reason: str) -> bytes:
+    """A close frame's payload."""
+    return code.to_bytes(2, "big") + reason.encode("utf-8")[:_MAX_REASON]
+
+
+def _encoded(text: str) -> bytes:
+    """*text* as UTF-8.
+
+    :raises LocalProtocolError: it holds half of a surrogate pair.
+    """
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise LocalProtocolError(f"text that UTF-8 cannot hold: {exc.reason}") from None

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
+import threading
 
 import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 from sansio_pingora import HttpPeer, PeerOptions, ProxyHttp, Sleep
-from sansio_pingora.apps import OriginApp, WebSocketApp
+from sansio_pingora.apps import HttpServerApp, OriginApp, Receive, WebSocketApp, serve_websocket
 from sansio_pingora.cli.client import Client
 from sansio_pingora.errors import Error
 from sansio_pingora.limits import Limits
+from sansio_pingora.session import blocking
 from sansio_pingora.upstreams import ALPN
-from tests.adapters.harness import PATIENCE, served
+from sansio_pingora.websocket.frames import Opcode, write_frame
+from tests.adapters.harness import CAN_AWAIT, PATIENCE, served
 
 HTTP2 = PeerOptions(alpn=ALPN.H2, max_h2_streams=100)
 BIG = 64 << 20 if os.environ.get("SLOW_TESTS") else 4 << 20
@@ -176,3 +180,163 @@ def test_a_quiet_client_is_asked_and_given_up(runtime):
         assert frames[:3] == b"\x89\x011"
         assert frames[3] == 0x88
         assert frames[5:7] == (1011).to_bytes(2, "big")
+
+
+# ── the forms of callbacks ───────────────────────────────────────────────────────────
+
+
+class InThreads(WebSocketApp):
+    """What it sends in another thread goes out from its own."""
+
+    @blocking
+    def on_message(self, ws, message):
+        for word in message.split():
+            ws.send(word)
+
+
+class Linear(WebSocketApp):
+    """All in one story."""
+
+    def on_open(self, ws):
+        while (message := (yield Receive())) is not None:
+            yield Sleep(0.001)
+            for word in message.split():
+                ws.send(word)
+
+
+class Awaiting(WebSocketApp):
+    async def on_message(self, ws, message):
+        for word in message.split():
+            ws.send(word)
+            await asyncio.sleep(0)
+
+
+class AwaitingLinear(WebSocketApp):
+    async def on_open(self, ws):
+        while (message := await Receive()) is not None:
+            await asyncio.sleep(0.001)
+            for word in message.split():
+                ws.send(word)
+
+
+class Host(HttpServerApp):
+    """Hands its exchanges over."""
+
+    def __init__(self, app):
+        self.app = app
+
+    def process_new_http(self, session):
+        yield Sleep(0.001)
+        return serve_websocket(session, self.app)
+
+
+@pytest.mark.parametrize("hosted", [False, True], ids=["itself", "handed over"])
+@pytest.mark.parametrize("kind", [InThreads, Linear, Awaiting, AwaitingLinear])
+def test_forms(runtime, kind, hosted):
+    if "Awaiting" in kind.__name__ and runtime not in CAN_AWAIT:
+        pytest.skip("nothing to await with")
+    with served(Host(kind()) if hosted else kind(), runtime) as server:
+        with connect(f"ws://{server.peer}/", open_timeout=PATIENCE) as ws:
+            for _ in range(5):
+                ws.send("one two three")
+                assert [ws.recv(PATIENCE) for _ in range(3)] == ["one", "two", "three"]
+        assert ws.protocol.close_code == 1000
+
+
+class Busy(WebSocketApp):
+    """Holds one client up until another one comes."""
+
+    def __init__(self):
+        self.go = threading.Event()
+
+    def on_message(self, ws, message):
+        if message == "go":
+            self.go.set()
+        else:
+            while not self.go.is_set():
+                yield Sleep(0.005)
+        ws.send(f"done with {message}")
+
+
+def test_pings_are_answered_while_a_callback_waits(runtime):
+    with served(Busy(), runtime) as server:
+        url = f"ws://{server.peer}/"
+        with connect(url, open_timeout=PATIENCE) as one, connect(url, open_timeout=PATIENCE) as other:
+            one.send("this")
+            assert one.ping().wait(PATIENCE)
+            other.send("go")
+            assert other.recv(PATIENCE) == "done with go"
+            assert one.recv(PATIENCE) == "done with this"
+
+
+def test_an_answer_goes_out_before_the_close_frame(runtime):
+    """Though the question and the client's close frame come in one."""
+    go = Busy()
+    go.go.set()
+    raw = write_frame(Opcode.TEXT, b"this", mask=b"mask") + write_frame(Opcode.CLOSE, b"\x03\xe8", mask=b"mask")
+    for app, answer in ((go, b"\x81\x0edone with this"), (OriginApp(), b"\x81\x04this")):
+        with served(app, runtime) as server, Client(server.peer) as client:
+            out = client.send_raw(
+                b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" + raw
+            )
+        assert out.partition(b"\r\n\r\n")[2] == answer + b"\x88\x02\x03\xe8"
+
+
+class Feed(WebSocketApp):
+    """Sends from a task of its own, and amid a callback that awaits something of asyncio's."""
+
+    def __init__(self):
+        self.tasks = set()
+        self.more = {}
+
+    async def on_open(self, ws):
+        ws.data = asyncio.Queue()
+        task = asyncio.get_running_loop().create_task(self.push(ws))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def push(self, ws):
+        while (item := await ws.data.get()) is not None:
+            ws.send(f"pushed {item}")
+        ws.close(4000)
+
+    async def on_message(self, ws, message):
+        ws.send(f"heard {message}")
+        if message == "wait":
+            self.more[ws] = asyncio.Event()
+            await self.more[ws].wait()
+            ws.send("go on")
+        elif message == "go":
+            for event in self.more.values():
+                event.set()
+        else:
+            ws.data.put_nowait(message if message != "end" else None)
+
+
+@pytest.fixture
+def feed(runtime):
+    if runtime not in CAN_AWAIT:
+        pytest.skip("nothing to await with")
+    with served(Feed(), runtime) as server:
+        yield f"ws://{server.peer}/"
+
+
+def test_a_task_of_the_applications_own_sends(feed):
+    with connect(feed, open_timeout=PATIENCE) as ws:
+        for number in range(5):
+            ws.send(str(number))
+            assert {ws.recv(PATIENCE), ws.recv(PATIENCE)} == {f"heard {number}", f"pushed {number}"}
+        ws.send("end")
+        assert ws.recv(PATIENCE) == "heard end"
+        with pytest.raises(ConnectionClosedError) as caught:
+            ws.recv(PATIENCE)
+    assert caught.value.rcvd.code == 4000
+
+
+def test_what_a_callback_sends_goes_out_while_it_awaits(feed):
+    with connect(feed, open_timeout=PATIENCE) as one, connect(feed, open_timeout=PATIENCE) as other:
+        one.send("wait")
+        assert one.recv(PATIENCE) == "heard wait"
+        other.send("go")
+        assert one.recv(PATIENCE) == "go on"

@@ -9,7 +9,7 @@ from sansio_pingora.cli.client import Client
 from tests.apps.serving import serving
 
 PAGE = (Path(__file__).parents[2] / "docs" / "websocket.md").read_text("utf-8")
-APPLICATION, MACHINE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+APPLICATION, STORY, MACHINE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_the_application():
@@ -19,6 +19,14 @@ def test_the_application():
         for http2 in (False, True):
             with Client(server.addresses[0], http2=http2) as client:
                 assert client.converse("/", ["hello", b"there"]) == ["hello", b"there"]
+
+
+def test_the_story():
+    names: dict = {}
+    exec(STORY, names)
+    with serving(names["Greeter"](), "threads") as server, Client(server.addresses[0]) as client:
+        answers = client.converse("/", ["Ann", "hello"])
+    assert answers == ["who are you?", "Ann, you said hello"]
 
 
 def test_the_machine():

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from sansio_pingora.errors import Error
-from sansio_pingora.websocket import Deflate, handshake_request, judge_request, judge_response
+from sansio_pingora.websocket import (
+    Deflate,
+    handshake_request,
+    judge_request,
+    judge_response,
+    offered_subprotocols,
+)
 from sansio_pingora.wire import RequestHeader, ResponseHeader
 
 KEY = b"the sample nonce"  # whose base64 is the example of RFC 6455
@@ -112,6 +118,41 @@ def test_answers_that_a_client_refuses(spoil):
 
     with pytest.raises(Error, match="handshake"):
         judge_response(head, answer)
+
+
+def test_an_older_version_of_http():
+    head = request()
+    head.version = b"1.0"
+    with pytest.raises(Error) as caught:
+        judge_request(head)
+
+    assert caught.value.status == 400
+
+
+def test_two_subprotocols_of_a_server():
+    head = handshake_request("a.test", "/ws", KEY, subprotocols=["a", "b"])
+    answer = judge_request(head, ["a"]).head
+    answer.append("Sec-WebSocket-Protocol", "b")
+
+    with pytest.raises(Error, match="not offered"):
+        judge_response(head, answer)
+
+
+@pytest.mark.parametrize(
+    ("offered", "names"),
+    [
+        ([], []),
+        (["a"], ["a"]),
+        (["a, b", "c"], ["a", "b", "c"]),
+        (["a,,\tb ,"], ["a", "b"]),
+    ],
+)
+def test_subprotocols_over_several_lines(offered, names):
+    head = request()
+    for value in offered:
+        head.append("Sec-WebSocket-Protocol", value)
+
+    assert offered_subprotocols(head) == names
 
 
 def test_an_extended_connect_for_something_else():

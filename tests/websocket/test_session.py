@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sansio_pingora.errors import LocalProtocolError
 from sansio_pingora.limits import Limits
+from sansio_pingora.machine import AT_ONCE
 from sansio_pingora.websocket import CloseCode, Closed, Deflate, MessagePart, Ping, Pong, WebSocketSession
 from sansio_pingora.websocket.frames import Opcode, write_frame
 
@@ -42,6 +43,14 @@ def frame(opcode, data=b"", *, fin=True, compressed=False) -> bytes:
 
 def close(code: int, reason: bytes = b"") -> bytes:
     return frame(CLOSE, code.to_bytes(2, "big") + reason)
+
+
+def told(session: WebSocketSession, data: bytes, now: float = 0.0) -> list:
+    """All that *session* has to tell of *data*."""
+    events = session.receive_data(data, now)
+    while session.deadline == AT_ONCE:
+        events += session.handle_timeout(now)
+    return events
 
 
 def sent(session: WebSocketSession) -> bytes:
@@ -219,6 +228,7 @@ def test_we_close():
     assert session.deadline == 5.0 + Limits().ws_close_timeout
 
     assert session.receive_data(frame(TEXT, b"crossed") + frame(PING, b"x"), 6.0) == []
+    assert sent(session) == b"\x8a\x01x"  # the peer's close frame ends that duty, not ours
     assert session.receive_data(close(1001), 6.0) == [Closed(1001, "")]
     assert session.finished
     assert sent(session) == b""
@@ -373,7 +383,7 @@ def test_two_sessions_understand_each_other(deflate, conversation, from_client, 
     raw = sent(speaker)
     events, at = [], 0
     for cut in [*cuts, len(raw)]:
-        events += listener.receive_data(raw[at : at + cut], 0.0) if raw[at : at + cut] else []
+        events += told(listener, raw[at : at + cut]) if raw[at : at + cut] else []
         at += cut
 
     assert messages(events) == [*(message for message, _ in conversation), Closed(1000, "")]
@@ -383,7 +393,7 @@ def test_a_bomb_is_found_out_within_the_ceiling():
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = deflate.compress(bytes(100 << 20)) + deflate.flush(zlib.Z_SYNC_FLUSH)
     session = server(deflate=Deflate(), ws_max_message=1 << 20)
-    events = session.receive_data(frame(BINARY, bomb[:-4], compressed=True), 0.0)
+    events = told(session, frame(BINARY, bomb[:-4], compressed=True))
 
     assert events[-1].code == 1009
     assert sum(len(event.data) for event in events[:-1]) <= 1 << 20

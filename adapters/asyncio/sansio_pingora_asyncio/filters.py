@@ -26,14 +26,18 @@ class FilterTask:
     a time-out or a cancel scope of its own, means this filter and no other.
 
     *done* takes the token of a filter and its result, or the error that stands for what it raised;
-    token 0 when the task was cancelled while the filter awaits an effect.
+    token 0 when the task was cancelled while the filter awaits an effect. *stir* is called when a
+    filter begins to wait for something else.
     """
 
-    __slots__ = ("_calls", "_done", "_idle", "_loop", "_parked", "_stopped", "busy", "task")
+    __slots__ = ("_calls", "_done", "_idle", "_loop", "_parked", "_stir", "_stopped", "busy", "task")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, done: Callable[[int, Any], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, done: Callable[[int, Any], None], stir: Callable[[], None]
+    ) -> None:
         self._loop = loop
         self._done = done
+        self._stir = stir
         self._calls: deque[tuple[int, Callable[[], Awaitable[Any]]]] = deque()
         self._parked: AsyncCall | None = None
         self._idle: asyncio.Future[None] | None = None
@@ -45,6 +49,8 @@ class FilterTask:
     def add(self, token: int, call: Callable[[], Awaitable[Any]]) -> None:
         """Run *call* behind those that wait already; at once if it is the filter that awaits an effect."""
         self.busy = True
+        if isinstance(call, AsyncCall):
+            call.stir = self._stir
         self._calls.append((token, call))
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)

@@ -38,6 +38,8 @@ class AsyncioLane(LaneRunner):
         # calls sendmsg, which makes a small answer 2 µs dearer.
         self.scatters = not isinstance(self.loop, asyncio.BaseEventLoop)
         self._settling = False
+        self._stirred = False
+        self.lane.stir = self._stir
         self._timer: asyncio.TimerHandle | None = None
         self._armed = math.inf
         self._listeners: list[Listener] = []
@@ -71,6 +73,16 @@ class AsyncioLane(LaneRunner):
             self._arm(self.lane.deadline)
         if self._draining or self._until_idle:
             self._look_soon()
+
+    def _stir(self) -> None:
+        """Somebody has called machines between two turns of ours: have one soon."""
+        if self.lane.dirty and not (self._settling or self._stirred):
+            self._stirred = True
+            self.loop.call_soon(self._settle_stirred)
+
+    def _settle_stirred(self) -> None:
+        self._stirred = False
+        self.settle(monotonic())
 
     def _arm(self, deadline: float) -> None:
         if deadline < self._armed:
@@ -206,7 +218,7 @@ class AsyncioLane(LaneRunner):
         if command.is_async:
             task = self._filters.get(id(owner))
             if task is None:
-                task = self._filters[id(owner)] = FilterTask(self.loop, partial(self._answer, owner))
+                task = self._filters[id(owner)] = FilterTask(self.loop, partial(self._answer, owner), self._stir)
                 self._keep(task.task)
             task.add(command.token, command.call)
         else:
