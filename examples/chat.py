@@ -28,9 +28,9 @@ class Room(WebSocketApp):
             self.say(f"{ws.data} has left")
 
     def say(self, text, but=None):
-        for guest in self.guests:
+        for guest in list(self.guests):
             if guest is not but:
-                guest.send(text)
+                guest.post(text)  # it may be served by another thread
 
 
 if __name__ == "__main__":

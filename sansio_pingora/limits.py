@@ -141,6 +141,8 @@ class Limits:
     """A WebSocket message, put together and inflated; past it the connection is closed with 1009."""
     ws_max_fragments: int = 1_024
     """Frames of one message; past it 1009 as well."""
+    ws_send_buffer: int = 1_048_576
+    """What may wait for a peer that does not keep up, beside high_water; one more message closes with 1008."""
     ws_ping_interval: float | None = 20.0
     """Between two pings to a peer; one that has not answered the last when the next is due is gone."""
     ws_close_timeout: float = 10.0

@@ -21,13 +21,14 @@ A driver never thinks. It hands input to an endpoint, then settles the lane::
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sansio_pingora.errors import Error
+from sansio_pingora.errors import Error, LocalProtocolError
 from sansio_pingora.transport import DialOptions, SocketAddr, TransportInfo
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ AT_ONCE = -math.inf
 
 _SAMPLE = 1.0
 _TIMERS = 1024
+_POSTED = 65_536
 
 
 class Closing(IntEnum):
@@ -371,7 +373,7 @@ Member = Endpoint | Coordinator
 class Lane:
     """The machines that one thread drives, what of them wants attention, and their deadlines."""
 
-    __slots__ = ("_ceiling", "_order", "_timers", "dirty", "endpoints", "stir")
+    __slots__ = ("_ceiling", "_order", "_posted", "_timers", "dirty", "endpoints", "ring", "stir")
 
     def __init__(self) -> None:
         self.dirty: list[Member] = []
@@ -382,6 +384,9 @@ class Lane:
         self._timers: list[tuple[float, int, Member]] = []
         self._order = 0
         self._ceiling = _TIMERS
+        self._posted: deque[Callable[[], object]] = deque()
+        self.ring: Callable[[], None] | None = None
+        """Set by a driver, callable from any thread: it is to call :meth:`run_posted` soon."""
 
     def attach(self, endpoint: Endpoint) -> None:
         """The endpoint has a transport from here on."""
@@ -393,6 +398,27 @@ class Lane:
         if not member.listed:
             member.listed = True
             self.dirty.append(member)
+
+    def post(self, call: Callable[[], object]) -> None:
+        """Have *call* called on the lane's own thread, soon and in order. From any thread or greenlet.
+
+        :raises LocalProtocolError: 65,536 calls wait already.
+        """
+        if len(self._posted) >= _POSTED:
+            raise LocalProtocolError(f"{_POSTED} calls wait already for a lane that does not get to them")
+        self._posted.append(call)
+        if self.ring is not None:
+            self.ring()
+
+    def run_posted(self, contain: Callable[[Exception], None] | None = None) -> None:
+        """Call what was posted up to now; settle afterwards. *contain* is told of what one raises, else that passes."""
+        for _ in range(len(self._posted)):
+            try:
+                self._posted.popleft()()
+            except Exception as exc:
+                if contain is None:
+                    raise
+                contain(exc)
 
     @property
     def deadline(self) -> float:

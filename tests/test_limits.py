@@ -73,6 +73,7 @@ DEFAULTS = {
     "h2_max_unknown_frames": 1000,
     "ws_max_message": 1024 * 1024,
     "ws_max_fragments": 1024,
+    "ws_send_buffer": 1_048_576,
     "ws_ping_interval": 20,
     "ws_close_timeout": 10,
 }

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.machine import (
     AT_ONCE,
     Closing,
@@ -219,6 +219,36 @@ def test_a_lane_with_nothing_to_do_never_wakes():
     assert lane.deadline == math.inf
     assert lane.drain(0.0) == []
     assert lane.due(1e9) == []
+
+
+def test_posted_calls_run_in_order_and_what_they_post_in_the_next_turn():
+    lane, ran, rung = Lane(), [], []
+    lane.ring = lambda: rung.append(len(ran))
+    lane.post(lambda: lane.post(lambda: ran.append("later")))
+    lane.post(lambda: ran.append("first"))
+
+    lane.run_posted()
+    assert (ran, rung) == (["first"], [0, 0, 0])
+    lane.run_posted()
+    assert ran == ["first", "later"]
+
+
+def test_a_posted_call_that_raises_does_not_stop_those_behind_it():
+    lane, ran, raised = Lane(), [], []
+    for call in (lambda: 1 // 0, lambda: ran.append(1)):
+        lane.post(call)
+
+    lane.run_posted(raised.append)
+    assert (ran, [type(exc) for exc in raised]) == ([1], [ZeroDivisionError])
+
+
+def test_calls_for_a_lane_that_does_not_get_to_them_have_a_ceiling():
+    lane = Lane()
+    for _ in range(65_536):
+        lane.post(list)
+
+    with pytest.raises(LocalProtocolError, match="65536 calls wait"):
+        lane.post(list)
 
 
 def test_deadlines_that_move_later_cost_nothing_until_they_come():

@@ -12,7 +12,7 @@ from sansio_pingora.apps.http_exchanges import AppHandler
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.machine import AT_ONCE
 from sansio_pingora.session import Drain, Routine, Routines, ServerSession
-from sansio_pingora.websocket import Closed, MessagePart, Ping, State, WebSocketEvent, WebSocketSession
+from sansio_pingora.websocket import CloseCode, Closed, MessagePart, Ping, State, WebSocketEvent, WebSocketSession
 from sansio_pingora.wire import Body, Failed, HttpTask, UpgradedBody
 
 __all__ = ["WebSocketChannel"]
@@ -216,8 +216,11 @@ class WebSocketChannel(Routines):
             self.recorded.append(partial(self.send, data, last))
         elif self.is_open:
             assert self.ws is not None  # it is open
-            self.ws.send(data, last=last)
-            self._sent(self.ws)
+            if -self.room >= self.session.limits.ws_send_buffer:
+                self.close(CloseCode.POLICY_VIOLATION, "too slow: ws_send_buffer is full")
+            else:
+                self.ws.send(data, last=last)
+                self._sent(self.ws)
         return self.room
 
     def ping(self, data: bytes) -> None:

@@ -41,8 +41,9 @@ class Callbacks:
 
 
 class WebSocket:
-    """Our handle on one WebSocket. Nothing here blocks: what is sent is queued, and any machine of its lane may send.
+    """Our handle on one WebSocket. Nothing here blocks: what is sent is queued.
 
+    It is for callbacks of its own lane, and of others on the same thread; :meth:`post` is for every thread.
     ``data`` is the application's own.
     """
 
@@ -79,9 +80,20 @@ class WebSocket:
     def send(self, data: str | bytes, *, last: bool = True) -> int:
         """Send a message, or with *last* False a part of one; returns the room left. Nothing when it is not open.
 
+        When ``ws_send_buffer`` bytes wait already beyond the room, it is closed with 1008 instead.
+
         :raises LocalProtocolError: *data* is of another kind than the message that it goes on with, or no UTF-8.
         """
         return self._exchange.send(data, last)
+
+    def post(self, data: str | bytes) -> None:
+        """Send a message from any thread or greenlet: soon, in the order of the posts; nothing when it is not open.
+
+        A peer that does not keep up is closed with 1008 when ``ws_send_buffer`` is full.
+
+        :raises LocalProtocolError: too much is posted for a lane that does not get to it.
+        """
+        self._exchange.lane.post(partial(self._exchange.send, data, True))
 
     def ping(self, data: bytes = b"") -> None:
         """Ask for a pong with the same *data*, 125 bytes at most; nothing when it is not open.

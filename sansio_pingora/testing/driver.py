@@ -155,6 +155,7 @@ class Driver:
         rounds = 0
         self._inside = True
         try:
+            lane.run_posted()
             while members := lane.drain(now):
                 for member in members:
                     if isinstance(member, Endpoint):

@@ -6,6 +6,9 @@ import asyncio
 import itertools
 import os
 import threading
+import time
+from collections import deque
+from functools import partial
 
 import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
@@ -340,3 +343,64 @@ def test_what_a_callback_sends_goes_out_while_it_awaits(feed):
         assert one.recv(PATIENCE) == "heard wait"
         other.send("go")
         assert one.recv(PATIENCE) == "go on"
+
+
+class Pushed(WebSocketApp):
+    """Says nothing of itself."""
+
+    def __init__(self):
+        self.opened = threading.Event()
+
+    def on_open(self, ws):
+        self.ws = ws
+        self.opened.set()
+
+
+def test_messages_from_another_thread(runtime):
+    app = Pushed()
+    with served(app, runtime) as server, connect(f"ws://{server.peer}/", open_timeout=PATIENCE) as ws:
+        assert app.opened.wait(PATIENCE)
+        for number in range(100):
+            app.ws.post(str(number))
+        assert [ws.recv(PATIENCE) for _ in range(100)] == [str(number) for number in range(100)]
+
+
+def test_a_peer_that_does_not_keep_up(runtime):
+    app = Pushed()
+    with (
+        served(app, runtime, ws_send_buffer=100_000, high_water=1000) as server,
+        connect(f"ws://{server.peer}/", open_timeout=PATIENCE, max_queue=1, compression=None) as ws,
+    ):
+        assert app.opened.wait(PATIENCE)
+        give_up = time.monotonic() + PATIENCE
+        while app.ws.is_open and time.monotonic() < give_up:
+            app.ws.post(b"x" * 100_000)
+        with pytest.raises(ConnectionClosedError) as caught:
+            deque(iter(partial(ws.recv, PATIENCE), None), maxlen=0)
+        assert caught.value.rcvd.code == 1008
+
+
+class FromGreenlet(WebSocketApp):
+    def on_open(self, ws):
+        import gevent
+
+        gevent.spawn_later(0.01, ws.send, "later")
+
+
+def test_messages_from_a_greenlet_of_the_applications_own():
+    with served(FromGreenlet(), "gevent") as server, connect(f"ws://{server.peer}/", open_timeout=PATIENCE) as ws:
+        assert ws.recv(PATIENCE) == "later"
+
+
+class FromTask(WebSocketApp):
+    async def on_open(self, ws):
+        async def say():
+            await asyncio.sleep(0.01)
+            ws.send("later")
+
+        ws.data = asyncio.create_task(say())
+
+
+def test_messages_from_a_task_of_the_applications_own():
+    with served(FromTask(), "asyncio") as server, connect(f"ws://{server.peer}/", open_timeout=PATIENCE) as ws:
+        assert ws.recv(PATIENCE) == "later"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import socket
@@ -39,7 +40,9 @@ class AsyncioLane(LaneRunner):
         self.scatters = not isinstance(self.loop, asyncio.BaseEventLoop)
         self._settling = False
         self._stirred = False
+        self._rung = False
         self.lane.stir = self._stir
+        self.lane.ring = self._ring
         self._timer: asyncio.TimerHandle | None = None
         self._armed = math.inf
         self._listeners: list[Listener] = []
@@ -83,6 +86,17 @@ class AsyncioLane(LaneRunner):
     def _settle_stirred(self) -> None:
         self._stirred = False
         self.settle(monotonic())
+
+    def _ring(self) -> None:
+        """Calls were posted to the lane, from whatever thread."""
+        if not self._rung:  # one wake-up for a burst
+            self._rung = True
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self.loop.call_soon_threadsafe(self._hear)
+
+    def _hear(self) -> None:
+        self._rung = False
+        self.run_posted(monotonic())
 
     def _arm(self, deadline: float) -> None:
         if deadline < self._armed:
@@ -272,6 +286,7 @@ class AsyncioLane(LaneRunner):
                 await asyncio.sleep(0)
         if self._timer is not None:
             self._timer.cancel()
+        self.lane.ring = None
 
     def _look_soon(self) -> None:
         if not self._looking and not self.lane.endpoints:

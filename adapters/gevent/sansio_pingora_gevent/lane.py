@@ -43,6 +43,9 @@ class HubLane(SocketLane):
         self._bell: Any = self._loop.async_()
         self._bell.start(self._hear)
         control.on_stop(self._bell.send)
+        self.lane.ring = self._bell.send
+        self._stirred = False
+        self.lane.stir = self._stir
 
     def drive(self) -> None:
         """Wait, in the calling greenlet, until the lane is told to stop and has drained, or nothing is left."""
@@ -92,6 +95,7 @@ class HubLane(SocketLane):
         for greenlet in list(self._greenlets):
             greenlet.kill(block=False)
         self._disarm()
+        self.lane.ring = self.lane.stir = None
         self._bell.stop()
         self._bell.close()
 
@@ -133,16 +137,29 @@ class HubLane(SocketLane):
             self._timer = None
 
     def _hear(self) -> None:
-        asked = self._control.asked
-        if asked is self._heard:
-            return
-        self._heard = asked
         now = monotonic()
-        if asked is Stop.NOW:
-            self.abort(now)
-        else:
-            self.drain(self._grace_period, now)
+        self.run_posted(now)
+        asked = self._control.asked
+        if asked is not self._heard:
+            self._heard = asked
+            if asked is Stop.NOW:
+                self.abort(now)
+            else:
+                self.drain(self._grace_period, now)
         self._after(now)
+
+    def _stir(self) -> None:
+        """Somebody has called machines between two turns of ours, a greenlet perhaps: have one soon."""
+        if self.lane.dirty and not self._stirred:
+            self._stirred = True
+            self._loop.run_callback(self._settle_stirred)
+
+    def _settle_stirred(self) -> None:
+        self._stirred = False
+        if not self._closed:
+            now = monotonic()
+            self.settle(now)
+            self._after(now)
 
     def _spawn(self, call: Callable[[], Any], done: Done) -> gevent.Greenlet[..., Any]:
         self.calls += 1

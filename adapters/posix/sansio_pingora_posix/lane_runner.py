@@ -53,6 +53,10 @@ def contain(member: Member, exc: Exception, now: float) -> None:
             _LOG.exception("and what was above it did not take the news")
 
 
+def _posted_failed(exc: Exception) -> None:
+    _LOG.error("a call that was posted to the lane failed", exc_info=exc)
+
+
 class LaneRunner(ABC):
     """One lane, its timers, its commands, and its end.
 
@@ -136,6 +140,11 @@ class LaneRunner(ABC):
             if self.lane.endpoints:
                 _LOG.warning("the grace period is over: %d connections are aborted", len(self.lane.endpoints))
             self.abort(now)
+
+    def run_posted(self, now: float) -> None:
+        """Call what was posted to the lane, from wherever, and settle."""
+        self.lane.run_posted(_posted_failed)
+        self.settle(now)
 
     def execute(self, owner: Coordinator, command: Command, now: float) -> None:
         """Obey one command of *owner*."""

@@ -39,6 +39,7 @@ class ThreadLane(SocketLane):
         self._bell.setblocking(False)
         self._ear.setblocking(False)
         self.poller.watch(self._ear, True, False, _Ear(self))
+        self.lane.ring = self.wake
 
     def watch_door(self, sock: socket.socket, door: Watched) -> None:
         """Share the listening socket with the other lanes."""
@@ -96,7 +97,7 @@ class ThreadLane(SocketLane):
                 self.settle(now)
 
     def take_answers(self, now: float) -> None:
-        """Hand on what the workers have brought."""
+        """Hand on what the workers have brought, and what was posted."""
         self._woken = False  # first: what comes from here on rings again
         with contextlib.suppress(BlockingIOError):
             self._ear.recv(64)
@@ -104,11 +105,13 @@ class ThreadLane(SocketLane):
             done, value, exc = self._answers.popleft()
             self.calls -= 1
             done(value, exc, now)
+        self.run_posted(now)
 
     def close(self) -> None:
         """Abort what is left, and give everything back. The last call, in the lane's own thread."""
         self.abort(monotonic())
         super().close()
+        self.lane.ring = None
         self.poller.close()
         self._bell.close()
         self._ear.close()
