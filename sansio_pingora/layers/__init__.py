@@ -1,5 +1,21 @@
 """What stands between a transport and an HTTP connection."""
 
+from sansio_pingora.layers.proxy_header import PROXY_SIGNATURE, ProxyHeader
+from sansio_pingora.layers.proxy_reader import MAX_PROXY_HEADER, NoProxyHeader, ReadProxyHeader, read_proxy_header
+from sansio_pingora.layers.proxy_tlv import ProxySsl, ProxyTlv, TlvType
 from sansio_pingora.layers.sniff import PrefaceSniff
+from sansio_pingora.layers.trusted import TrustedSources
 
-__all__ = ["PrefaceSniff"]
+__all__ = [
+    "MAX_PROXY_HEADER",
+    "PROXY_SIGNATURE",
+    "NoProxyHeader",
+    "PrefaceSniff",
+    "ProxyHeader",
+    "ProxySsl",
+    "ProxyTlv",
+    "ReadProxyHeader",
+    "TlvType",
+    "TrustedSources",
+    "read_proxy_header",
+]
