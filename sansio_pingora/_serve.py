@@ -56,6 +56,7 @@ _OF_WEBSOCKETS = frozenset({"ws_close_timeout", "ws_max_fragments", "ws_max_mess
 _OF_STREAMS = frozenset(
     {
         "accept_rate",
+        "handshake_timeout",
         "high_water",
         "linger_bytes",
         "linger_timeout",

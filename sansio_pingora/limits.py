@@ -13,10 +13,6 @@ from typing import Any, get_args, get_type_hints
 
 __all__ = ["Limits"]
 
-_LATER = {
-    "handshake_timeout": "TLS",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -70,6 +66,8 @@ class Limits:
     """Accepted connections open at once; more wait in the backlog."""
     accept_rate: float | None = None
     """Accepted connections per second."""
+    handshake_timeout: float = 5.0
+    """For all that comes before HTTP: a PROXY header, a TLS handshake. Of an upstream, for what follows the connect."""
 
     connection_timeout: float = 5.0
     """For one connect to an upstream."""
@@ -170,9 +168,6 @@ class Limits:
 
 
 def _unknown(name: str, names: list[str]) -> str:
-    for prefix, feature in _LATER.items():
-        if name.startswith(prefix):
-            return f"option {name!r} belongs to {feature}, which this version does not serve: leave it out"
     close = get_close_matches(name, names, n=1)
     return f"unknown option {name!r}" + (
         f" (did you mean {close[0]!r}?)" if close else f"; known are {', '.join(names)}"

@@ -32,6 +32,7 @@ from sansio_pingora.errors import Error, LocalProtocolError
 from sansio_pingora.transport import DialOptions, SocketAddr, TransportInfo
 
 if TYPE_CHECKING:
+    from sansio_pingora.digests import Digest
     from sansio_pingora.limits import Limits
     from sansio_pingora.wire import HttpTask
 
@@ -47,6 +48,7 @@ __all__ = [
     "Coordinator",
     "Dial",
     "Endpoint",
+    "Established",
     "Event",
     "Lane",
     "LogLine",
@@ -103,7 +105,24 @@ class ConnectionClosed:
         return f"ConnectionClosed({self.error!r})"
 
 
-Event = tuple[int, "HttpTask | Writable | ConnectionClosed"]
+class Established:
+    """Event on stream 0, once, where there are layers below a connection: they are through.
+
+    ``connection`` is what stands above them, and what the receiver is to call. ``digest`` says what the layers have
+    found out; ``connection.endpoint.info`` has the addresses, perhaps others than those of the socket.
+    """
+
+    __slots__ = ("connection", "digest")
+
+    def __init__(self, connection: Connection, digest: Digest) -> None:
+        self.connection = connection
+        self.digest = digest
+
+    def __repr__(self) -> str:
+        return f"Established({self.connection!r})"
+
+
+Event = tuple[int, "HttpTask | Writable | ConnectionClosed | Established"]
 """``(stream_id, value)``; stream 0 is the connection."""
 
 
@@ -112,21 +131,41 @@ class Connection(Protocol):
 
     limits: Limits
     """Those of the service."""
-    version: bytes
-    """What is spoken: ``b"1.1"``, ``b"2"``, or a name of one's own."""
-    endpoint: Endpoint | None
-    """Where the connection enlists itself when it changed without input; set by :class:`Endpoint`."""
-    deadline: float
-    """When to call :meth:`handle_timeout`; ``math.inf`` for never, :data:`AT_ONCE` for right away."""
-    want_read: bool
-    """False: stop reading from the transport (back-pressure)."""
-    shut_write: bool
-    """Shut the write side once the output is flushed, and go on reading."""
-    closing: Closing
-    starved: bool
-    """Somebody was told that there is no room and waits for :class:`Writable`."""
-    stalled: bool
-    """Output waits for the peer, and the deadline over it runs."""
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where the connection enlists itself when it changed without input; set by :class:`Endpoint`."""
+
+    @endpoint.setter
+    def endpoint(self, endpoint: Endpoint | None) -> None: ...
+
+    @property
+    def version(self) -> bytes:
+        """What is spoken: ``b"1.1"``, ``b"2"``, or a name of one's own; empty while that is not known."""
+
+    @property
+    def deadline(self) -> float:
+        """When to call :meth:`handle_timeout`; ``math.inf`` for never, :data:`AT_ONCE` for right away."""
+
+    @property
+    def want_read(self) -> bool:
+        """False: stop reading from the transport (back-pressure)."""
+
+    @property
+    def shut_write(self) -> bool:
+        """Shut the write side once the output is flushed, and go on reading."""
+
+    @property
+    def closing(self) -> Closing:
+        """Whether the socket may be closed."""
+
+    @property
+    def starved(self) -> bool:
+        """Somebody was told that there is no room and waits for :class:`Writable`."""
+
+    @property
+    def stalled(self) -> bool:
+        """Output waits for the peer, and the deadline over it runs."""
 
     def receive_data(self, data: bytes, now: float) -> list[Event]:
         """Bytes from the transport; ``b""`` is :meth:`receive_eof`, as sockets have it."""

@@ -56,6 +56,10 @@ class TransportInfo:
     """Our side."""
     established: float
     """When, in monotonic seconds."""
+    layers: tuple[Any, ...] = ()
+    """Of a transport that was accepted: the makers of what stands between it and HTTP, the lowest first
+    (:class:`sansio_pingora.layers.LayerMaker`).
+    """
 
 
 @dataclass(frozen=True, slots=True)

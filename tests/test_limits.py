@@ -39,6 +39,7 @@ DEFAULTS = {
     "keepalive_request_limit": None,
     "max_connections": None,
     "accept_rate": None,
+    "handshake_timeout": 5,
     "connection_timeout": 5,
     "total_connection_timeout": 10,
     "upstream_keepalive_pool_size": 128,
@@ -125,7 +126,6 @@ def test_sizes_and_counts_are_whole(name):
     [
         ("head_timout", "did you mean 'head_timeout'"),
         ("nonsense", "known are first_byte_timeout, head_timeout"),
-        ("handshake_timeout", "TLS, which this version does not serve"),
         ("from_options", "unknown option 'from_options'"),
     ],
 )

@@ -251,7 +251,6 @@ def test_a_graceful_end_returns():
         ({"thread": 2}, r"unknown option 'thread' \(did you mean 'threads'\?\)"),
         ({"enginee": "native"}, r"unknown option 'enginee' \(did you mean 'engine'\?\)"),
         ({"xyzzy": 1}, "unknown option 'xyzzy'; known are"),
-        ({"handshake_timeout": 5}, "belongs to TLS, which this version does not serve"),
         ({"h2c": "perhaps"}, "'h2c' is true or false, not 'perhaps'"),
         ({"ws_max_message": 5}, "'ws_max_message' belongs to WebSocket applications"),
         ({"head_timeout": "soon"}, "'head_timeout' takes a number, not 'soon'"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from sansio_pingora.digests import Digest
+from sansio_pingora.layers import Layer, stack_layers
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Connection, Endpoint, Lane
 from sansio_pingora.session import Dispatcher, Engine, HttpHandler, ServerMaker
@@ -41,6 +43,7 @@ class HttpAcceptor:
         self, lane: Lane, handler: LaneHandler, limits: Limits, options: HttpOptions, wall_offset: float
     ) -> None:
         self._lane = lane
+        self._limits = limits
         self._handler = handler
         self._h2c = options.h2c
         self._make = ServerMaker(
@@ -53,6 +56,8 @@ class HttpAcceptor:
 
     def accept(self, info: TransportInfo, now: float) -> Endpoint:
         """The machines for a connection that was accepted."""
+        if info.layers:
+            return self._accept_layered(info, now)
         if not self._h2c:
             connection = self._make.http1(now)
             return Endpoint(self._lane, connection, Dispatcher(connection, self._handler, info), info)
@@ -65,6 +70,24 @@ class HttpAcceptor:
         dispatcher = Dispatcher(sniff, self._handler, info)
         endpoint = Endpoint(self._lane, sniff, dispatcher, info)
         return endpoint
+
+    def _accept_layered(self, info: TransportInfo, now: float) -> Endpoint:
+        def above(layer: Layer, now: float) -> Connection:
+            if layer.alpn == "h2":
+                return self._make.http2(now)
+            if layer.secure or not self._h2c:
+                return self._make.http1(now)
+
+            def switch(connection: Connection) -> None:
+                dispatcher.connection = connection
+                layer.replace(connection)
+
+            return self._make.sniffed(now, switch)
+
+        limits = self._limits
+        layers = stack_layers(info.layers, above, limits, Digest.of(info), now + limits.handshake_timeout)
+        dispatcher = Dispatcher(layers, self._handler, info)
+        return Endpoint(self._lane, layers, dispatcher, info)
 
     def drain(self, now: float) -> None:
         """Announce the end on every client's connection, and let go of what is idle."""

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from sansio_pingora.apps.conclusion import traceback_of
 from sansio_pingora.apps.http_exchanges import routine_of
 from sansio_pingora.apps.reading import BodyRoutines
+from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
+from sansio_pingora.layers import Layer, stack_layers
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import Endpoint, Lane, LogLine, Receiver, Writable
+from sansio_pingora.machine import Connection, Endpoint, Established, Lane, LogLine, Receiver, Writable
 from sansio_pingora.session import Form, RawConnection, Routines
 from sansio_pingora.transport import SocketAddr, TransportInfo
 from sansio_pingora.wire import Failed, UpgradedBody
@@ -24,10 +26,13 @@ __all__ = ["RawStream", "StreamAcceptor"]
 class RawStream:
     """Our handle on one connection. Nothing here blocks: what is written is queued."""
 
-    __slots__ = ("_connection", "closed", "done", "info", "now", "room")
+    __slots__ = ("_connection", "_digest", "closed", "done", "info", "now", "room")
 
-    def __init__(self, connection: RawConnection, info: TransportInfo, now: float) -> None:
+    def __init__(
+        self, connection: RawConnection, info: TransportInfo, now: float, digest: Digest | None = None
+    ) -> None:
         self._connection = connection
+        self._digest = digest
         self.info = info
         self.now = now
         """Monotonic time of the input that is being handled."""
@@ -73,6 +78,12 @@ class RawStream:
         self.done = True
         self._connection.finish_reading(self.now)
 
+    def digest(self) -> Digest:
+        """What is known of the transport: its ends, TLS."""
+        if self._digest is None:
+            self._digest = Digest.of(self.info)
+        return self._digest
+
     @property
     def client_addr(self) -> SocketAddr | None:
         """The client's address; None over a Unix socket."""
@@ -98,8 +109,19 @@ class StreamAcceptor:
 
     def accept(self, info: TransportInfo, now: float) -> Endpoint:
         """The machines for a connection that was accepted."""
+        if info.layers:
+            limits, digest = self._limits, Digest.of(info)
+            layers = stack_layers(info.layers, self._above, limits, digest, now + limits.handshake_timeout)
+            return Endpoint(self.lane, layers, _Arriving(self), info)
         connection = RawConnection(now, self._limits)
-        stream = RawStream(connection, info, now)
+        return Endpoint(self.lane, connection, self.receiver(connection, info, None, now), info)
+
+    def _above(self, layer: Layer, now: float) -> Connection:
+        return RawConnection(now, self._limits)
+
+    def receiver(self, connection: RawConnection, info: TransportInfo, digest: Digest | None, now: float) -> Receiver:
+        """Who gets the events of a stream that begins."""
+        stream = RawStream(connection, info, now, digest)
         receiver: Receiver = _PlainReceiver(self, stream)
         try:
             begun = self._begin(stream)
@@ -108,7 +130,7 @@ class StreamAcceptor:
                 waiting.run(routine_of(begun, waiting, self._form, self.name))
         except Exception as exc:
             self.failed(stream, exc)
-        return Endpoint(self.lane, connection, receiver, info)
+        return receiver
 
     def failed(self, stream: RawStream, error: BaseException) -> None:
         """A callback raised: end the connection, so that the peer cannot take it for complete."""
@@ -120,8 +142,26 @@ class StreamAcceptor:
     def drain(self, now: float) -> None:
         """Idle connections close soon, the others when they end."""
         for endpoint in list(self.lane.endpoints):
-            if type(endpoint.connection) is RawConnection:
+            if type(endpoint.receiver) in _RECEIVERS:
                 endpoint.connection.drain(now)
+
+
+class _Arriving:
+    """Waits until the layers of a connection are through."""
+
+    __slots__ = ("_acceptor",)
+
+    def __init__(self, acceptor: StreamAcceptor) -> None:
+        self._acceptor = acceptor
+
+    def receive_event(self, stream_id: int, value: Any, now: float) -> None:
+        """Take one event of the layers."""
+        if type(value) is Established:
+            endpoint = value.connection.endpoint
+            assert endpoint is not None  # accept made one
+            assert endpoint.info is not None  # of a transport that was accepted
+            assert isinstance(value.connection, RawConnection)  # as it was made above the layers
+            endpoint.receiver = self._acceptor.receiver(value.connection, endpoint.info, value.digest, now)
 
 
 class _PlainReceiver:
@@ -206,3 +246,6 @@ class _WaitingReceiver(BodyRoutines):
         elif stream.closed is None:
             stream.close()
         self.stop_routines()
+
+
+_RECEIVERS = frozenset({_Arriving, _PlainReceiver, _WaitingReceiver})

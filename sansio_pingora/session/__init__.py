@@ -4,14 +4,6 @@ from sansio_pingora.session.bridging import Bridge, bridge, websocket_accept
 from sansio_pingora.session.callbacks import Form, blocking, check_form, form_of
 from sansio_pingora.session.client_session import ClientSession
 from sansio_pingora.session.custom import CustomClient, CustomConnection, CustomServer
-from sansio_pingora.session.digest import (
-    Digest,
-    ProxyDigest,
-    SocketDigest,
-    SslDigest,
-    SslDigestExtension,
-    TimingDigest,
-)
 from sansio_pingora.session.dispatch import Dispatcher, Exchange, HttpHandler
 from sansio_pingora.session.effects import Call, Drain, Effect, LaneEffect, ReadBody, Sleep
 from sansio_pingora.session.forwarding import HOP_BY_HOP, forwarded_request, forwarded_response
@@ -45,7 +37,6 @@ __all__ = [
     "CustomConnection",
     "CustomMessages",
     "CustomServer",
-    "Digest",
     "Dispatcher",
     "Drain",
     "Effect",
@@ -59,7 +50,6 @@ __all__ = [
     "PerLane",
     "PipeState",
     "PipeSubrequest",
-    "ProxyDigest",
     "RawConnection",
     "ReadBody",
     "ReplayBuffer",
@@ -72,14 +62,10 @@ __all__ = [
     "ServerSession",
     "SessionBody",
     "Sleep",
-    "SocketDigest",
-    "SslDigest",
-    "SslDigestExtension",
     "SubrequestConnection",
     "SubrequestHandle",
     "SubrequestReceiver",
     "TaskFilter",
-    "TimingDigest",
     "as_error",
     "blocking",
     "bridge",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.session.controls import SessionControls
-from sansio_pingora.session.digest import Digest
 from sansio_pingora.wire import (
     Body,
     Done,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sansio_pingora.digests import Digest
 from sansio_pingora.errors import LocalProtocolError
-from sansio_pingora.session.digest import Digest
 
 if TYPE_CHECKING:
     from sansio_pingora.machine import Connection

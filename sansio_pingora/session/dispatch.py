@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error, ErrorType
-from sansio_pingora.machine import Connection, ConnectionClosed, Writable
-from sansio_pingora.session.digest import Digest
+from sansio_pingora.machine import Connection, ConnectionClosed, Established, Writable
 from sansio_pingora.session.server_controls import Held
 from sansio_pingora.session.server_session import ServerSession
 from sansio_pingora.transport import TransportInfo
@@ -66,12 +66,20 @@ class Dispatcher:
             if kind is Failed:
                 session = ServerSession(self.connection, stream_id, None, self._info, now, self._exchanges)
                 self._handler.refused(session, value.error, now)
+            elif kind is Established:
+                self._established(value)
         elif kind is Writable:
             held.writable(value.room, now)
         else:
             if kind is Failed:
                 del self._exchanges[stream_id]  # told, and not once more when the connection closes
             held.receive_task(value, now)
+
+    def _established(self, event: Established) -> None:
+        self.connection = event.connection
+        self.share(event.digest)
+        if event.connection.endpoint is not None:
+            self._info = event.connection.endpoint.info
 
     def _connection_closed(self, error: Error | None, now: float) -> None:
         """Exchanges that were not told already, because the connection was aborted from our side, are told now."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sansio_pingora.digests import Digest
 from sansio_pingora.errors import LocalProtocolError
 from sansio_pingora.session.controls import FOREVER, SessionControls
-from sansio_pingora.session.digest import Digest
 from sansio_pingora.session.draining import drain_body
 from sansio_pingora.session.effects import ReadBody
 from sansio_pingora.session.replay import ReplayBuffer

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
 from sansio_pingora.http1.states import (
     BODY,
@@ -28,7 +29,6 @@ from sansio_pingora.http1.states import (
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import AT_ONCE, Closing, ConnectionClosed, Endpoint, Event, Lane, Writable
 from sansio_pingora.session.controls import FOREVER, SUBREQUEST
-from sansio_pingora.session.digest import Digest
 from sansio_pingora.session.dispatch import Dispatcher, HttpHandler
 from sansio_pingora.session.subrequest_flow import (
     Flow,

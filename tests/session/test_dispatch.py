@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error, ErrorSource, ErrorType
 from sansio_pingora.http1 import Http1Server
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import ConnectionClosed, Writable
-from sansio_pingora.session import Digest, Dispatcher
+from sansio_pingora.session import Dispatcher
 from sansio_pingora.transport import TransportInfo
 from sansio_pingora.wire import Body, Done, Failed, Header, RequestHeader, ResponseHeader
 

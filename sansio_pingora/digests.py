@@ -88,7 +88,14 @@ class Digest:
         """A new one, with what *info* says."""
         if info is None:
             return cls()
-        return cls([TimingDigest(info.established)], SocketDigest(info.peer, info.local))
+        digest = cls()
+        digest.connected(info)
+        return digest
+
+    def connected(self, info: TransportInfo) -> None:
+        """The transport stands, as *info* says."""
+        self.timing_digest.insert(0, TimingDigest(info.established))
+        self.socket_digest = SocketDigest(info.peer, info.local)
 
     def clone(self) -> Digest:
         """A copy that has layers added without the first one seeing them."""

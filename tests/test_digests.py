@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from sansio_pingora.session import (
+from sansio_pingora.digests import (
     Digest,
     ProxyDigest,
-    ServerConnection,
-    ServerSession,
     SocketDigest,
     SslDigest,
     SslDigestExtension,
     TimingDigest,
 )
+from sansio_pingora.session import ServerConnection, ServerSession
 from sansio_pingora.transport import SocketAddr, TransportInfo
 from sansio_pingora.wire import Header, ResponseHeader
 from tests.session.kinds import KINDS, custom, get
