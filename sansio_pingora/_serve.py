@@ -38,6 +38,8 @@ _NEEDS = {"asyncio": "anyio", "gevent": "gevent"}
 # Limits that only some applications have a use for: elsewhere they would be ignored, so they are refused.
 _OF_PROXIES = frozenset(
     {
+        "alpn_cache_size",
+        "alpn_cache_timeout",
         "connection_timeout",
         "idle_timeout",
         "max_informational",

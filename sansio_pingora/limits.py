@@ -85,6 +85,10 @@ class Limits:
     """Without progress of an upstream that has output waiting."""
     idle_timeout: float = 60.0
     """An unused upstream connection is kept this long."""
+    alpn_cache_size: int = 1_024
+    """Origins of which the HTTP version is remembered that TLS agreed on; the oldest goes first."""
+    alpn_cache_timeout: float = 300.0
+    """How long that is believed, and an origin that took HTTP/2 back spoken to in HTTP/1."""
     max_retries: int = 16
     """Attempts for one request, the first included."""
     retry_budget: float | None = 0.2

@@ -40,6 +40,8 @@ DEFAULTS = {
     "max_connections": None,
     "accept_rate": None,
     "handshake_timeout": 5,
+    "alpn_cache_size": 1024,
+    "alpn_cache_timeout": 300,
     "connection_timeout": 5,
     "total_connection_timeout": 10,
     "upstream_keepalive_pool_size": 128,

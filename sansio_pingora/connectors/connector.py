@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, assert_never
+from collections.abc import Hashable
+from functools import partial
+from typing import TYPE_CHECKING, Any, assert_never
 
-from sansio_pingora.connectors.dial_plan import DialPlan
-from sansio_pingora.connectors.lease import Lease, UpstreamConnection, Waiter
+from sansio_pingora.connectors.dial_plan import DialPlan, waited_in_vain
+from sansio_pingora.connectors.lease import Lease, Waiter
+from sansio_pingora.connectors.making import Making, NewConnection, NewLayers
 from sansio_pingora.connectors.pool import ConnectionPool
 from sansio_pingora.connectors.pool_commands import CloseConnection, Grant, PoolCommand, WaitTimedOut
 from sansio_pingora.connectors.sharing import Dialling, FreeStreams, Kept, Request
 from sansio_pingora.deadlines import Deadlines
-from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
-from sansio_pingora.machine import CancelDial, Command, Lane
+from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
+from sansio_pingora.layers import pending_layer
+from sansio_pingora.machine import CancelDial, Command, ConnectionClosed, Established, Lane
 from sansio_pingora.transport import TransportInfo
 from sansio_pingora.wire import Failed
 
@@ -30,7 +33,7 @@ _GIVEN_UP = Failed(Error(ErrorType.CONNECTION_CLOSED, "the exchange needs it no 
 class Connector:
     """Leases upstream connections on one lane. Keeps the contract of a coordinator.
 
-    *new_connection* makes the client side of a connection to a peer, before it is dialled.
+    *new_connection* makes the client side of a connection to a peer; *new_layers* tells what stands below it.
     *max_lifetime* (seconds) and *max_requests* bound every connection; a lease is never cut short.
     """
 
@@ -41,8 +44,8 @@ class Connector:
         "_free",
         "_joinable",
         "_limits",
+        "_making",
         "_max_requests",
-        "_new_connection",
         "_obeying",
         "_offers",
         "_pool",
@@ -58,7 +61,8 @@ class Connector:
         self,
         lane: Lane,
         limits: Limits,
-        new_connection: Callable[[Peer, float], UpstreamConnection],
+        new_connection: NewConnection,
+        new_layers: NewLayers | None = None,
         *,
         max_lifetime: float | None = None,
         max_requests: int | None = None,
@@ -70,7 +74,7 @@ class Connector:
         """When to call :meth:`handle_timeout`. May be early, never late."""
         self._limits = limits
         self._max_requests = math.inf if max_requests is None else max_requests
-        self._new_connection = new_connection
+        self._making = Making(lane, limits, new_connection, new_layers, self._lose)
         self._pool: ConnectionPool[Kept, Request] = ConnectionPool(
             size=limits.upstream_keepalive_pool_size,
             idle_timeout=limits.idle_timeout,
@@ -98,7 +102,7 @@ class Connector:
         :raises LocalProtocolError: *waiter* is waiting under *token* already.
         """
         key = peer.reuse_key
-        kept = self._find(key, now)
+        kept = self._find(peer, now)
         if kept is not None:
             if self._pool.has_commands:  # expired ones that stood before this one
                 self._settle(now)
@@ -162,6 +166,13 @@ class Connector:
         if self._pool.has_commands or self._pool.deadline < self.deadline:
             self._settle(now)
 
+    def prefer_h1(self, peer: Peer, now: float) -> bool:
+        """Speak HTTP/1 to *peer* for the next while, as its origin asked; False: nothing but HTTP/2 may be spoken."""
+        if peer.options.alpn.min_http_version == 2:
+            return False
+        self._making.versions.demote(peer.reuse_key, now)
+        return True
+
     def drain(self, now: float) -> None:
         """Close what is idle, and keep nothing from here on. Exchanges under way still get connections."""
         self._pool.drain()
@@ -177,12 +188,39 @@ class Connector:
         return commands
 
     def resume(self, token: int, value: TransportInfo, now: float) -> None:
-        """The dial of *token* has connected."""
-        dialling = self._dialled(token)
+        """The dial of *token* has connected; there may be layers to complete."""
+        dialling = self._dials.get(token)
         if dialling is None:
             return
         kept = dialling.kept
         kept.endpoint.info = value
+        if not kept.layered:
+            self._connected(token, now)
+            return
+        assert kept.digest is not None  # made with the layers
+        kept.digest.connected(value)
+        dialling.plan.connected(now)
+        self._deadlines.arm(dialling.plan)
+        self._settle(now)
+
+    def _arrived(self, token: int, value: Any, now: float) -> None:
+        """An event of the layers of the dial of *token*: they are through, or it has failed."""
+        if type(value) is Established:
+            dialling = self._dials.get(token)
+            if dialling is None:
+                return  # given up, and its connection is being aborted
+            connection: Any = value.connection  # an UpstreamConnection, as new_connection makes them
+            dialling.kept.stand(connection)
+            self._making.versions.learn(dialling.kept.key, connection.version, now)
+            self._connected(token, now)
+        elif type(value) is ConnectionClosed:
+            self.fail(token, value.error or Error(ErrorType.CONNECTION_CLOSED, "the connection was lost"), now)
+
+    def _connected(self, token: int, now: float) -> None:
+        """The connection of a dial can be used: for as many of those that wait for it as it has streams."""
+        dialling = self._dialled(token)
+        assert dialling is not None  # both callers have looked
+        kept = dialling.kept
         self._pool.establish(kept.key, kept, now)
         if not kept.connection.reusable:
             self._part_with(kept, now)
@@ -218,9 +256,10 @@ class Connector:
         for plan in self._deadlines.due(now):
             # A waiter that was told of the plan before may have cancelled this one.
             if (dialling := self._dials.get(plan.token)) is not None:
+                waiting = pending_layer(dialling.kept.endpoint.connection) if dialling.kept.endpoint.info else None
                 self._give_up(dialling, now)
                 for request in dialling.requests:
-                    self._refuse(request, plan.timed_out(), now)
+                    self._refuse(request, plan.timed_out(waiting), now)
         self._settle(now)
 
     # ── for people ───────────────────────────────────────────────────────────────────
@@ -246,13 +285,18 @@ class Connector:
 
     # ── inside ───────────────────────────────────────────────────────────────────────
 
-    def _find(self, key: Hashable, now: float) -> Kept | None:
+    def _find(self, peer: Peer, now: float) -> Kept | None:
         """A connection for one more exchange: one in use that has a stream left, else an idle one."""
-        if self._free.by_key and (kept := self._with_stream(key, now)) is not None:
+        key = peer.reuse_key
+        demoted = self._making.is_demoted(peer, now)
+        if self._free.by_key and not demoted and (kept := self._with_stream(key, now)) is not None:
             return kept
         pool = self._pool
         while (kept := pool.acquire(key, now)) is not None:
             kept.idle = False
+            if kept.receivers is not None and demoted:
+                self._part_with(kept, now)  # the origin took HTTP/2 back
+                continue
             if not kept.connection.closing and (kept.receivers is None or kept.connection.reusable):
                 return kept
             self._part_with(kept, now)
@@ -282,7 +326,7 @@ class Connector:
 
     def _place(self, request: Request, now: float) -> None:
         """What *request* was to get came to nothing: look elsewhere."""
-        kept = self._find(request.key, now)
+        kept = self._find(request.peer, now)
         if kept is None:
             self._seek(request, now)
         else:
@@ -291,11 +335,12 @@ class Connector:
     def _dial(self, request: Request, now: float) -> None:
         """Connect for *request*, which has room reserved."""
         self._token += 1
-        plan = DialPlan(request.peer, self._limits, self._token, now)
-        kept = Kept(self.lane, request.key, self._new_connection(request.peer, now), self._lose)
+        peer = request.peer
+        plan = DialPlan(peer, self._limits, self._token, now)
+        kept, shared = self._making.make(peer, now, partial(self._arrived, self._token))
         request.plan = plan
         dialling = self._dials[plan.token] = Dialling(request, plan, kept)
-        if kept.receivers is not None and self._share_of_a_dial(request.peer) > 1:
+        if shared and self._share_of_a_dial(peer) > 1:
             self._joinable[request.key] = dialling
         self._deadlines.arm(plan)
         self._commands.append(plan.command(kept.endpoint))
@@ -323,7 +368,7 @@ class Connector:
         self._forget_dial(dialling)
         self._commands.append(CancelDial(dialling.plan.token))
         # A driver that has connected already, and whose answer crosses the command, finds it closing.
-        dialling.kept.connection.abort(now)
+        dialling.kept.endpoint.connection.abort(now)
         self._pool.abandon(dialling.kept.key)
 
     def _lose(self, kept: Kept, now: float) -> None:
@@ -331,7 +376,7 @@ class Connector:
         kept.idle = False
         self._pool.discard(kept)
         if kept.receivers is not None:
-            _close(kept, now)  # it has said its goodbye, or says it now
+            kept.close(now)  # it has said its goodbye, or says it now
         elif not kept.connection.closing:
             kept.connection.abort(now)
         self._settle(now)
@@ -339,7 +384,7 @@ class Connector:
     def _part_with(self, kept: Kept, now: float) -> None:
         """*kept* is of no more use."""
         self._pool.discard(kept)
-        _close(kept, now)
+        kept.close(now)
 
     def _offer(self, kept: Kept) -> None:
         """*kept*, which is leased, has a stream left: for who waits longest, or comes next."""
@@ -369,11 +414,11 @@ class Connector:
         match command:
             case CloseConnection(kept):
                 kept.idle = False
-                _close(kept, now)
+                kept.close(now)
             case Grant(request, key, kept):
                 self._granted(request, key, kept, now)
             case WaitTimedOut(request):
-                self._refuse(request, self._waited(request), now)
+                self._refuse(request, waited_in_vain(request.peer, self._limits), now)
             case _:
                 assert_never(command)
 
@@ -424,26 +469,3 @@ class Connector:
             elif kept.free:
                 self._free.remove(kept)
         return Lease(kept.endpoint, connection, stream_id, peer, reused, kept)
-
-    def _waited(self, request: Request) -> Error:
-        limits = self._limits
-        return Error(
-            ErrorType.CONNECT_TIMEDOUT,
-            f"pool-wait timeout of {limits.pool_wait_timeout:g} s: none of the max_per_peer={limits.max_per_peer} "
-            f"connections became free: {request.peer}",
-            esource=ErrorSource.UPSTREAM,
-        )
-
-
-def _close(kept: Kept, now: float) -> None:
-    """Close in good order where nothing is under way, else cut."""
-    connection = kept.connection
-    if connection.closing:
-        return
-    if kept.receivers is not None:  # every stream was given back, and reset where it was not complete
-        connection.drain(now)
-        return
-    if connection.reusable:
-        connection.drain(now)
-    if not connection.closing:
-        connection.abort(now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sansio_pingora.digests import Digest
 from sansio_pingora.machine import Connection, Endpoint, Receiver
 
 if TYPE_CHECKING:
@@ -82,6 +83,14 @@ class Lease:
         info = self.endpoint.info
         assert info is not None  # a lease is made after the dial was answered
         return info.established
+
+    @property
+    def digest(self) -> Digest:
+        """What is known of the connection: its ends, TLS, a proxy. All its leases share it."""
+        found: Digest | None = self.kept.digest
+        if found is None:
+            found = self.kept.digest = Digest.of(self.endpoint.info)
+        return found
 
     def __repr__(self) -> str:
         state = "released" if self.released else "reused" if self.reused else "new"

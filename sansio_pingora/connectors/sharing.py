@@ -12,7 +12,8 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.connectors.lease import UpstreamConnection, Waiter
-from sansio_pingora.machine import Endpoint, Lane, Receiver
+from sansio_pingora.digests import Digest
+from sansio_pingora.machine import Connection, Endpoint, Lane, Receiver
 
 if TYPE_CHECKING:
     from sansio_pingora.connectors.dial_plan import DialPlan
@@ -24,23 +25,58 @@ __all__ = ["Dialling", "FreeStreams", "Kept", "Request"]
 class Kept:
     """One connection, and the receiver of its events while nobody has it leased.
 
-    One of many streams has many leases: it receives for all of them, and passes on by stream.
+    One of many streams has many leases: it receives for all of them, and passes on by stream. While the layers of
+    one are not through, it has no :attr:`connection` yet, and *arrive* gets the events of *bottom*.
     """
 
-    __slots__ = ("_lose", "connection", "endpoint", "free", "idle", "key", "receivers")
+    __slots__ = ("_arrive", "_lose", "connection", "digest", "endpoint", "free", "idle", "key", "receivers")
+
+    connection: UpstreamConnection
 
     def __init__(
-        self, lane: Lane, key: Hashable, connection: UpstreamConnection, lose: Callable[[Kept, float], None]
+        self,
+        lane: Lane,
+        key: Hashable,
+        bottom: Connection,
+        lose: Callable[[Kept, float], None],
+        arrive: Callable[[Any, float], None] | None = None,
     ) -> None:
         self._lose = lose
+        self._arrive = arrive
         self.key = key
-        self.connection = connection
-        self.endpoint = Endpoint(lane, connection, self)
+        self.endpoint = Endpoint(lane, bottom, self)
         self.idle = False
         self.free = False
         """In :class:`FreeStreams`."""
-        self.receivers: dict[int, Receiver | None] | None = {} if connection.version == b"2" else None
+        self.receivers: dict[int, Receiver | None] | None = None
         """Of a connection of many streams: who has each of them leased."""
+        self.digest: Digest | None = None
+        """What is known of the transport; None: nothing but what ``endpoint.info`` says."""
+
+    @property
+    def layered(self) -> bool:
+        """There are layers that are not through."""
+        return self._arrive is not None
+
+    def stand(self, connection: UpstreamConnection) -> None:
+        """*connection* is what requests are sent on."""
+        self._arrive = None
+        self.connection = connection
+        if connection.version == b"2":
+            self.receivers = {}
+
+    def close(self, now: float) -> None:
+        """Close in good order where nothing is under way, else cut."""
+        connection = self.connection
+        if connection.closing:
+            return
+        if self.receivers is not None:  # every stream was given back, and reset where it was not complete
+            connection.drain(now)
+            return
+        if connection.reusable:
+            connection.drain(now)
+        if not connection.closing:
+            connection.abort(now)
 
     def receive_event(self, stream_id: int, value: Any, now: float) -> None:
         """An event of a stream that is leased, or of a connection that is not."""
@@ -48,8 +84,12 @@ class Kept:
         # be read as the answer to the next request (response splitting). While it closes, all is old news.
         if self.idle:
             self._lose(self, now)
-        elif self.receivers and (receiver := self.receivers.get(stream_id)) is not None:
-            receiver.receive_event(stream_id, value, now)
+        elif self.receivers:
+            receiver = self.receivers.get(stream_id)
+            if receiver is not None:
+                receiver.receive_event(stream_id, value, now)
+        elif self._arrive is not None:
+            self._arrive(value, now)
 
 
 class Request:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ProxyExchange"]
 
+_NO_HTTP2 = frozenset({ErrorType.H2_DOWNGRADE, ErrorType.INVALID_H2})
+"""What an origin's HTTP/2 came to that is not to be tried again for a while."""
 _Story = Generator[Any, Any, Any]
 
 
@@ -281,10 +283,10 @@ class ProxyExchange(Routines):
         judged = filters.app.error_while_proxy(peer, session, error, ctx, lease.reused)
         if judged is not None:
             error = _checked("error_while_proxy", judged)
-        if error.etype is ErrorType.H2_DOWNGRADE and peer.options.alpn.min_http_version == 2:
-            # The origin wants a version that the peer is not to be spoken to in. Where it may be, which TLS
-            # lets the two find out, this is the place to remember HTTP/1 for the next attempt.
-            error = error.with_retry(False)
+        if error.etype in _NO_HTTP2:
+            falls_back = connector.prefer_h1(peer, self.now)
+            if error.etype is ErrorType.H2_DOWNGRADE and not falls_back:
+                error = error.with_retry(False)  # it would meet the same again
         return error.decide_reuse(lease.reused)
 
     def _duplex_over(self, lease: Lease, peer: HttpPeer) -> _Story:

@@ -86,9 +86,9 @@ class ProxyHandler:
         """Keep no upstream connections from here on."""
         self.connector.drain(now)
 
-    def _new_connection(self, peer: Peer, now: float) -> UpstreamConnection:
+    def _new_connection(self, peer: Peer, version: bytes, now: float) -> UpstreamConnection:
         options = peer.options
-        if options.alpn.min_http_version == 2:
+        if version == b"2":
             stream_window, connection_window = self._windows(options)
             return client_http2(
                 self._options.engine,

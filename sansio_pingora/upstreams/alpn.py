@@ -29,6 +29,11 @@ class ALPN(Enum):
         return cls.H2 if minimum == 2 else cls.H2H1
 
     @property
+    def protocols(self) -> tuple[str, ...]:
+        """The names that TLS offers, the preferred one first."""
+        return tuple(self.value.split(", "))
+
+    @property
     def min_http_version(self) -> int:
         """The lowest version offered."""
         return 2 if self is ALPN.H2 else 1

@@ -171,9 +171,7 @@ class FakeNet:
         self.connector = Connector(
             self.lane,
             Limits(**limits),
-            lambda peer, now: (FakeSharedConnection if peer.options.alpn.min_http_version == 2 else FakeConnection)(
-                peer
-            ),
+            lambda peer, version, now: (FakeSharedConnection if version == b"2" else FakeConnection)(peer),
             max_lifetime=max_lifetime,
             max_requests=max_requests,
         )
