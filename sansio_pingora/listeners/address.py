@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sansio_pingora.layers import LayerMaker
 from sansio_pingora.listeners.options import TcpSocketOptions
 from sansio_pingora.transport import SocketAddr
 
@@ -20,6 +21,8 @@ class ServerAddress:
     options: TcpSocketOptions = _NO_OPTIONS
     permissions: int | None = None
     """Mode of a Unix socket's file, like ``0o660``; None is 0o666, as in Pingora."""
+    layers: tuple[LayerMaker, ...] = ()
+    """The makers of what stands between an accepted transport and HTTP, lowest first: PROXY protocol, then TLS."""
 
     def __post_init__(self) -> None:
         if self.addr.path is None:

@@ -178,3 +178,14 @@ def _no_descriptor(*_):
 def test_closing_twice_is_harmless():
     with listening() as listener:
         listener.close()
+
+
+def test_tells_which_layers_stand_on_what_it_accepts():
+    address = ServerAddress(SocketAddr.parse("127.0.0.1:0"), layers=(print,))
+    listener = Listener(bind(address), address)
+    try:
+        peers = clients(listener, 1)
+        assert [info.layers for _, info in take(listener, AcceptPolicy())] == [(print,)]
+        peers[0].close()
+    finally:
+        listener.close()

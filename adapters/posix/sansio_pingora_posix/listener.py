@@ -71,7 +71,7 @@ class Listener:
             try:
                 sock.setblocking(False)
                 prepare_accepted(sock, self._options)
-                info = TransportInfo(peer, socket_addr(sock.getsockname(), sock.family), now)
+                info = TransportInfo(peer, socket_addr(sock.getsockname(), sock.family), now, self.address.layers)
             except OSError:
                 # The client reset it meanwhile; some systems then refuse any option with EINVAL.
                 sock.close()
