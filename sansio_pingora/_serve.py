@@ -21,7 +21,7 @@ from sansio_pingora.apps import (
     WebSocketApp,
 )
 from sansio_pingora.limits import Limits
-from sansio_pingora.listeners import ServerAddress
+from sansio_pingora.listeners import ConnectionFilter, ServerAddress
 from sansio_pingora.machine import Application
 from sansio_pingora.proxy import HttpProxy, ProxyHttp
 
@@ -97,6 +97,7 @@ def serve(
     signals: bool = True,
     control: ServeControl | None = None,
     grace_period: float = 30.0,
+    connection_filter: ConnectionFilter | None = None,
     **options: Any,
 ) -> None:
     """Serve *app* until a signal or *control* stops it, then return.
@@ -104,13 +105,14 @@ def serve(
     *app* is a :class:`ProxyHttp`, an :class:`HttpServerApp`, a :class:`WebSocketApp`, a :class:`ServerApp`, a
     :class:`ServeHttp`, or a handler ``Request -> Response``. *listen*: one address or several, like
     ``127.0.0.1:8080``, ``[::1]:8080`` or ``unix:/run/x.sock``. *signals*: in the main thread, SIGINT and SIGTERM
-    end it gracefully within *grace_period* seconds, a second one at once. *options* are the fields of
+    end it gracefully within *grace_period* seconds, a second one at once. *connection_filter* decides who may
+    connect. *options* are the fields of
     :class:`~sansio_pingora.limits.Limits`, ``engine``, ``h2c``, ``allow_connect_method_proxying``,
     ``abort_on_close``; ``threads`` (lanes of the threads runtime) and ``uvloop`` (of asyncio: True, False, or
     None for where it is installed).
 
     :raises ValueError: an address or option that is not known, of the wrong kind, or without effect here.
-    :raises TypeError: *app* is none of these, or has a callback that *runtime* cannot run.
+    :raises TypeError: *app* is none of these, or it or the filter has a callback that *runtime* cannot run.
     :raises ImportError: *runtime* is not installed; the text says how to.
     :raises Error: an address cannot be bound; nothing is left open.
     """
@@ -122,7 +124,15 @@ def serve(
             raise ValueError(f"option {name!r} belongs to runtime {_RUNTIME_OPTIONS[name]!r}, not to {runtime!r}")
         extra[name] = _count(name, value) if name == "threads" else _flag(name, value, optional=True)
     application = make_application(app, options)
-    module.serve(application, addresses, control=control, signals=signals, grace_period=grace_period, **extra)
+    module.serve(
+        application,
+        addresses,
+        control=control,
+        signals=signals,
+        grace_period=grace_period,
+        connection_filter=connection_filter,
+        **extra,
+    )
 
 
 def make_application(app: App, options: dict[str, Any]) -> Application:

@@ -62,6 +62,8 @@ class Limits:
     keepalive_request_limit: int | None = None
     """Requests on one connection."""
 
+    handshake_timeout: float = 5.0
+    """For all that comes before the first byte of the protocol: a connection filter that waits, a PROXY header, TLS."""
     max_connections: int | None = None
     """Accepted connections open at once; more wait in the backlog."""
     accept_rate: float | None = None

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AT_ONCE",
     "Acceptor",
+    "Admit",
     "Application",
     "CancelDial",
     "Closing",
@@ -279,7 +280,15 @@ class LogLine:
     logger: str = "sansio_pingora"
 
 
-Command = Dial | CancelDial | RunFilter | StopFilters | LogLine
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Let *transport*, which the driver has accepted and asked a connection filter about, in; or close it."""
+
+    transport: Any
+    admitted: bool
+
+
+Command = Dial | CancelDial | RunFilter | StopFilters | LogLine | Admit
 
 
 class Coordinator(Protocol):

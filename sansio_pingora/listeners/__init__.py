@@ -1,8 +1,16 @@
 """What a service listens on, and when it accepts: values and decisions, no descriptor."""
 
 from sansio_pingora.listeners.address import ServerAddress
-from sansio_pingora.listeners.filters import AcceptAll, ConnectionFilter
+from sansio_pingora.listeners.filters import AcceptAll, Admission, ConnectionFilter, ConnectionGate
 from sansio_pingora.listeners.options import TcpSocketOptions
 from sansio_pingora.listeners.policy import AcceptPolicy
 
-__all__ = ["AcceptAll", "AcceptPolicy", "ConnectionFilter", "ServerAddress", "TcpSocketOptions"]
+__all__ = [
+    "AcceptAll",
+    "AcceptPolicy",
+    "Admission",
+    "ConnectionFilter",
+    "ConnectionGate",
+    "ServerAddress",
+    "TcpSocketOptions",
+]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.machine import (
+    Admit,
     CancelDial,
     Closing,
     Coordinator,
@@ -244,6 +245,8 @@ class Driver:
             elif isinstance(command, LogLine):
                 self.log.append(command)
                 self.world.note(self.name, "log", f"{command.level} {command.text}")
+            elif isinstance(command, Admit):
+                raise AssertionError("the simulation asks no connection filter")
             else:
                 assert_never(command)
 

@@ -14,9 +14,9 @@ from tests.posix.harness import readable
 
 
 @contextlib.contextmanager
-def listening(text="127.0.0.1:0", options=None, connection_filter=None):
+def listening(text="127.0.0.1:0", options=None, admits=None):
     address = ServerAddress.parse(text) if options is None else ServerAddress.tcp(text, options)
-    listener = Listener(bind(address), address, connection_filter)
+    listener = Listener(bind(address), address, admits)
     try:
         yield listener
     finally:
@@ -109,15 +109,14 @@ def test_a_unix_client_has_no_name(tmp_path):
 def test_whom_the_filter_does_not_want_is_closed_and_not_counted(verdict, caplog):
     asked = []
 
-    class Filter:
-        def should_accept(self, peer):
-            asked.append(peer)
-            if verdict is ZeroDivisionError:
-                raise ZeroDivisionError
-            return verdict
+    def admits(peer):
+        asked.append(peer)
+        if verdict is ZeroDivisionError:
+            raise ZeroDivisionError
+        return verdict
 
     policy = AcceptPolicy()
-    with listening(connection_filter=Filter()) as listener:
+    with listening(admits=admits) as listener:
         (peer,) = clients(listener, 1)
         assert take(listener, policy) == []
         assert asked == [SocketAddr(*peer.getsockname())]

@@ -137,12 +137,18 @@ class AsyncioLane(LaneRunner):
         self._arm(self.policy.deadline)
 
     def _accept(self, listener: Listener) -> None:
-        for sock, info in listener.accept(self.policy, monotonic()):
-            transport = self._new_transport(sock, partial(self._admit, info), self._accepted_gone)
-            task = self.loop.create_task(self._make(sock, transport))
-            self._tasks.add(task)
-            task.add_done_callback(partial(self._taken, sock, transport))
+        now = monotonic()
+        for sock, info in listener.accept(self.policy, now):
+            self.admit(sock, info.peer, partial(self._enter, sock, info), now)
         self.listen()
+        if self.gate is not None:
+            self.settle(now)
+
+    def _enter(self, sock: socket.socket, info: TransportInfo, now: float) -> None:
+        transport = self._new_transport(sock, partial(self._take, info), self._accepted_gone)
+        task = self.loop.create_task(self._make(sock, transport))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._taken, sock, transport))
 
     def _taken(self, sock: socket.socket, transport: Transport, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -151,7 +157,7 @@ class AsyncioLane(LaneRunner):
         elif exc := task.exception():
             _LOG.error("the event loop failed over a new connection, which is closed", exc_info=exc)
 
-    def _admit(self, info: TransportInfo, transport: Transport, now: float) -> None:
+    def _take(self, info: TransportInfo, transport: Transport, now: float) -> None:
         if self.acceptor is None:
             raise RuntimeError("a listener was added before the acceptor was set")
         if self._aborted:

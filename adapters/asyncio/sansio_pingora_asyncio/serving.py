@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 from sansio_pingora.errors import LocalProtocolError
-from sansio_pingora.listeners import AcceptPolicy, ConnectionFilter, ServerAddress
+from sansio_pingora.listeners import AcceptPolicy, Admission, ConnectionFilter, ServerAddress
 from sansio_pingora.machine import Application, Connection, Lane, Receiver
 from sansio_pingora.transport import DialOptions, SocketAddr
 from sansio_pingora_asyncio.lane import AsyncioLane
@@ -69,12 +69,15 @@ async def serve_async(
     control = Control() if control is None else control
     try:
         application.check(NAME, can_await=CAN_AWAIT)
+        admission = Admission.of(connection_filter, NAME, can_await=CAN_AWAIT)
         limits = application.limits
         policy = AcceptPolicy(max_connections=limits.max_connections, accept_rate=limits.accept_rate)
-        listening = await _bind(partial(ListeningSet.bind, addresses, control, connection_filter=connection_filter))
+        bind = partial(ListeningSet.bind, addresses, control, admission=admission, patience=limits.handshake_timeout)
+        listening = await _bind(bind)
         try:
             async with _open_lane(control, grace_period, policy, listening) as lane:
                 now = time.monotonic()
+                lane.gate = listening.gate(lane.lane)
                 lane.acceptor = application.open(lane.lane, now, time.time())
                 lane.settle(now)
                 for listener in listening.listeners:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 import math
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, assert_never
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType
-from sansio_pingora.listeners import AcceptPolicy
+from sansio_pingora.listeners import AcceptPolicy, ConnectionGate
 from sansio_pingora.machine import (
     Acceptor,
+    Admit,
     CancelDial,
     Command,
     Coordinator,
@@ -28,6 +30,7 @@ from sansio_pingora.machine import (
     RunFilter,
     StopFilters,
 )
+from sansio_pingora.transport import SocketAddr
 from sansio_pingora_posix.logs import write_log
 
 __all__ = ["LaneRunner", "call_error", "contain"]
@@ -69,6 +72,8 @@ class LaneRunner(ABC):
         self.lane = Lane()
         self.policy = AcceptPolicy() if policy is None else policy
         self.acceptor: Acceptor | None = None
+        self.gate: ConnectionGate | None = None
+        """Where accepted transports wait for a connection filter."""
         self._draining = False
         self._grace_end = math.inf
 
@@ -159,8 +164,23 @@ class LaneRunner(ABC):
                 self.stop_filters(owner)
             case LogLine():
                 write_log(command)
+            case Admit(transport, admitted):
+                sock, enter = transport
+                if admitted:
+                    enter(now)
+                else:
+                    sock.close()
+                    self.policy.closed(now)
+                    self.listen()
             case _:
                 assert_never(command)
+
+    def admit(self, sock: socket.socket, peer: SocketAddr | None, enter: Callable[[float], None], now: float) -> None:
+        """*enter* for a socket that was accepted, once the connection filter lets it in. Settle the lane afterwards."""
+        if self.gate is None:
+            enter(now)
+        else:
+            self.gate.ask(peer, (sock, enter), now)
 
     def answer(self, owner: Coordinator, token: int, value: Any, now: float) -> None:
         """Give *owner* the answer to a command: an :class:`Error` is a failure. Settle the lane afterwards."""
@@ -182,6 +202,8 @@ class LaneRunner(ABC):
         self._grace_end = now + grace_period
         self.policy.stop()
         self.listen()
+        if self.gate is not None:
+            self.gate.close()
         try:
             if self.acceptor is not None:
                 self.acceptor.drain(now)
@@ -197,6 +219,8 @@ class LaneRunner(ABC):
         self._grace_end = math.inf
         self.policy.stop()
         self.listen()
+        if self.gate is not None:
+            self.gate.close()
         self._each_endpoint(lambda endpoint: endpoint.connection.abort(now), now)
         self.settle(now)
         for endpoint in list(self.lane.endpoints):

@@ -7,8 +7,9 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 
-from sansio_pingora.listeners import AcceptPolicy, ConnectionFilter, ServerAddress
+from sansio_pingora.listeners import AcceptPolicy, ServerAddress
 from sansio_pingora.transport import SocketAddr, TransportInfo
 from sansio_pingora_posix.addresses import socket_addr
 from sansio_pingora_posix.binding import close_listener
@@ -25,18 +26,22 @@ class Listener:
     """A bound socket of *address*.
 
     It keeps a spare descriptor: when no other is left, that one is let go for a moment, so that a
-    waiting client is closed at once instead of hanging in the backlog.
+    waiting client is closed at once instead of hanging in the backlog. *admits* is asked about each client
+    before anything is spent on it, and must not block.
     """
 
-    __slots__ = ("_filter", "_options", "_spare", "_turning_away", "address", "sock")
+    __slots__ = ("_admits", "_options", "_spare", "_turning_away", "address", "sock")
 
     def __init__(
-        self, sock: socket.socket, address: ServerAddress, connection_filter: ConnectionFilter | None = None
+        self,
+        sock: socket.socket,
+        address: ServerAddress,
+        admits: Callable[[SocketAddr | None], bool] | None = None,
     ) -> None:
         self.sock = sock
         self.address = address
         self._options = address.options
-        self._filter = connection_filter
+        self._admits = admits
         self._spare: int | None = _spare_descriptor()
         self._turning_away = threading.Lock()  # lanes share a listener
 
@@ -65,7 +70,7 @@ class Listener:
                 self._report(policy, name, now)
                 continue
             peer = socket_addr(peer_value, sock.family)
-            if self._filter is not None and not self._admits(self._filter, peer):
+            if self._admits is not None and not _admitted(self._admits, peer):
                 sock.close()
                 continue
             try:
@@ -89,16 +94,6 @@ class Listener:
         if self.sock.fileno() != -1:
             close_listener(self.sock, self.address)
 
-    def _admits(self, connection_filter: ConnectionFilter, peer: SocketAddr | None) -> bool:
-        try:
-            admitted = connection_filter.should_accept(peer)
-        except Exception:  # whatever a user's filter does, the others are still to be let in
-            _LOG.exception("the connection filter failed over %s, which is refused", peer)
-            return False
-        if not admitted:
-            _LOG.debug("the connection filter refused %s", peer)
-        return admitted
-
     def _turn_away(self) -> None:
         """Close one waiting client with the help of the spare descriptor, and take the spare back."""
         with self._turning_away:
@@ -112,6 +107,17 @@ class Listener:
         line = policy.failed(name, now)
         if line is not None:
             write_log(line)
+
+
+def _admitted(admits: Callable[[SocketAddr | None], bool], peer: SocketAddr | None) -> bool:
+    try:
+        admitted = admits(peer)
+    except Exception:  # whatever a user's filter does, the others are still to be let in
+        _LOG.exception("the connection filter failed over %s, which is refused", peer)
+        return False
+    if not admitted:
+        _LOG.debug("the connection filter refused %s", peer)
+    return admitted
 
 
 def _spare_descriptor() -> int | None:

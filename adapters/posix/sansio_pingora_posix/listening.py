@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from sansio_pingora.listeners import ConnectionFilter, ServerAddress
+from sansio_pingora.listeners import Admission, ConnectionGate, ServerAddress
+from sansio_pingora.machine import Lane
 from sansio_pingora_posix.binding import bind
 from sansio_pingora_posix.control import Control
 from sansio_pingora_posix.listener import Listener
@@ -19,6 +20,8 @@ class ListeningSet:
 
     def __init__(self, listeners: list[Listener], *, lanes: int = 1) -> None:
         self.listeners = listeners
+        self._admission: Admission | None = None
+        self._patience = 0.0
         self._lanes = lanes
         self._lock = threading.Lock()
 
@@ -28,24 +31,34 @@ class ListeningSet:
         addresses: Sequence[ServerAddress],
         control: Control,
         *,
-        connection_filter: ConnectionFilter | None = None,
+        admission: Admission | None = None,
+        patience: float = 5.0,
         lanes: int = 1,
         sleep: Callable[[float], object] = time.sleep,
     ) -> ListeningSet:
         """Bind every address, then tell *control* where that is.
 
+        *admission*: by the connection filter, which has *patience* seconds where it waits.
+
         :raises Error: one cannot be bound; nothing is left open.
         """
         listening = cls([], lanes=lanes)
+        listening._admission = admission
+        listening._patience = patience
+        admits = None if admission is None else admission.at_once
         try:
             for address in addresses:
-                listening.listeners.append(Listener(bind(address, sleep=sleep), address, connection_filter))
+                listening.listeners.append(Listener(bind(address, sleep=sleep), address, admits))
         except BaseException:
             listening.close()
             raise
         control.addresses = [str(listener) for listener in listening.listeners]
         control.ready.set()
         return listening
+
+    def gate(self, lane: Lane) -> ConnectionGate | None:
+        """Where those whom *lane* has accepted wait for the connection filter, if it is one that waits."""
+        return None if self._admission is None else self._admission.gate(lane, self._patience)
 
     def let_go(self) -> None:
         """One lane accepts no more. May be called from any thread, once for each lane."""

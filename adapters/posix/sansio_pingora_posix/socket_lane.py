@@ -6,6 +6,7 @@ import logging
 import socket
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sansio_pingora.errors import Error
@@ -54,6 +55,7 @@ class SocketLane(LaneRunner):
     def open(self, acceptor: Acceptor, listening: ListeningSet) -> None:
         """Accept for *acceptor* as the policy allows, until the end comes."""
         self.acceptor = acceptor
+        self.gate = listening.gate(self.lane)
         self._doors = [_Door(self, acceptor, listener) for listener in listening.listeners]
         self._let_go = listening.let_go
         self.listen()
@@ -75,16 +77,19 @@ class SocketLane(LaneRunner):
     def accept_from(self, listener: Listener, acceptor: Acceptor, now: float) -> None:
         """Take the transports that wait at *listener*."""
         for sock, info in listener.accept(self.policy, now, self._accept_limit):
-            try:
-                endpoint = acceptor.accept(info, now)
-            except Exception:
-                _LOG.exception("the application failed over a new connection from %s, which is closed", info.peer)
-                sock.close()
-                self.policy.closed(now)
-            else:
-                endpoint.driver = StreamTransport(sock, endpoint, self.poller, self._accepted_closed)
-                self.lane.attach(endpoint)
+            self.admit(sock, info.peer, partial(self._enter, acceptor, sock, info), now)
         self.listen()
+
+    def _enter(self, acceptor: Acceptor, sock: socket.socket, info: TransportInfo, now: float) -> None:
+        try:
+            endpoint = acceptor.accept(info, now)
+        except Exception:
+            _LOG.exception("the application failed over a new connection from %s, which is closed", info.peer)
+            sock.close()
+            self.policy.closed(now)
+        else:
+            endpoint.driver = StreamTransport(sock, endpoint, self.poller, self._accepted_closed)
+            self.lane.attach(endpoint)
 
     def _accepted_closed(self, now: float) -> None:
         self.policy.closed(now)

@@ -98,9 +98,10 @@ class ThreadLane(SocketLane):
 
     def take_answers(self, now: float) -> None:
         """Hand on what the workers have brought, and what was posted."""
-        self._woken = False  # first: what comes from here on rings again
         with contextlib.suppress(BlockingIOError):
             self._ear.recv(64)
+        # Between the two: what comes later rings again, and what came before, with its ring taken, is among the answers.
+        self._woken = False
         while self._answers:
             done, value, exc = self._answers.popleft()
             self.calls -= 1

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from sansio_pingora.listeners import AcceptPolicy, ConnectionFilter, ServerAddress
+from sansio_pingora.listeners import AcceptPolicy, Admission, ConnectionFilter, ServerAddress
 from sansio_pingora.machine import Application, Connection, Lane, Receiver
 from sansio_pingora.transport import DialOptions, SocketAddr
 from sansio_pingora_posix import ClientCall, Control, ListeningSet, install_signals
@@ -49,9 +49,11 @@ def serve(
     with _finishing(control):
         _refuse_patched()
         application.check(NAME, can_await=CAN_AWAIT)
+        admission = Admission.of(connection_filter, NAME, can_await=CAN_AWAIT)
+        patience = application.limits.handshake_timeout
         # Before it is ready: a signal that comes right then must not find the old handlers.
         with install_signals(control) if signals else contextlib.nullcontext():
-            listening = ListeningSet.bind(addresses, control, connection_filter=connection_filter, lanes=threads)
+            listening = ListeningSet.bind(addresses, control, admission=admission, patience=patience, lanes=threads)
             try:
                 _serve_lanes(application, listening, control, grace_period, threads)
             finally:
