@@ -62,14 +62,14 @@ class Limits:
     keepalive_request_limit: int | None = None
     """Requests on one connection."""
 
-    handshake_timeout: float = 5.0
-    """For all that comes before the first byte of the protocol: a connection filter that waits, a PROXY header, TLS."""
     max_connections: int | None = None
     """Accepted connections open at once; more wait in the backlog."""
     accept_rate: float | None = None
     """Accepted connections per second."""
     handshake_timeout: float = 5.0
-    """For all that comes before HTTP: a PROXY header, a TLS handshake. Of an upstream, for what follows the connect."""
+    """For all that comes before HTTP: a connection filter that waits, then a PROXY header and a TLS handshake. Of an
+    upstream, for what follows the connect.
+    """
 
     connection_timeout: float = 5.0
     """For one connect to an upstream."""

@@ -37,7 +37,6 @@ DEFAULTS = {
     "replay_buffer": 65_536,
     "max_informational": 16,
     "keepalive_request_limit": None,
-    "handshake_timeout": 5,
     "max_connections": None,
     "accept_rate": None,
     "handshake_timeout": 5,

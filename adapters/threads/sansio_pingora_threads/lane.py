@@ -100,7 +100,7 @@ class ThreadLane(SocketLane):
         """Hand on what the workers have brought, and what was posted."""
         with contextlib.suppress(BlockingIOError):
             self._ear.recv(64)
-        # Between the two: what comes later rings again, and what came before, with its ring taken, is among the answers.
+        # Between the two: what comes later rings again, and what came before is among the answers, its ring taken.
         self._woken = False
         while self._answers:
             done, value, exc = self._answers.popleft()
