@@ -2,6 +2,8 @@
 
 from sansio_pingora.proxy.handler import HttpProxy
 from sansio_pingora.proxy.proxy_http import ProxyHttp
+from sansio_pingora.proxy.record import ExchangeRecord
+from sansio_pingora.proxy.spawning import SubrequestSpawner
 from sansio_pingora.proxy.verdicts import error_status, may_retry
 
-__all__ = ["HttpProxy", "ProxyHttp", "error_status", "may_retry"]
+__all__ = ["ExchangeRecord", "HttpProxy", "ProxyHttp", "SubrequestSpawner", "error_status", "may_retry"]

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.connectors import Lease
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
-from sansio_pingora.machine import ConnectionClosed, LogLine, Writable
-from sansio_pingora.proxy.filter_table import Filter, FilterTable
+from sansio_pingora.machine import ConnectionClosed, Writable
+from sansio_pingora.proxy.answers import Answering
+from sansio_pingora.proxy.filter_table import FilterTable
 from sansio_pingora.proxy.pumps import DONE, FLOW, RequestPump, ResponsePump
-from sansio_pingora.proxy.verdicts import error_status, may_retry
+from sansio_pingora.proxy.record import ExchangeRecord
+from sansio_pingora.proxy.verdicts import may_retry
 from sansio_pingora.session import Await, Bridge, Routines, ServerSession, as_error, bridge, forwarded_request
 from sansio_pingora.upstreams import HttpPeer
-from sansio_pingora.wire import Failed, Header, HttpTask, RequestHeader, error_page
+from sansio_pingora.wire import Failed, Header, HttpTask, RequestHeader
 
 if TYPE_CHECKING:
     from sansio_pingora.proxy.handler import ProxyHandler
@@ -30,45 +32,52 @@ _NO_HTTP2 = frozenset({ErrorType.H2_DOWNGRADE, ErrorType.INVALID_H2})
 _Story = Generator[Any, Any, Any]
 
 
-class ProxyExchange(Routines):
+class ProxyExchange(Answering):
     """One request, its attempts, and its answer."""
 
     __slots__ = (
-        "_attempts",
         "_duplex",
-        "_handler",
         "_outcome",
         "_pool_token",
         "_reached_origin",
         "_waiting_duplex",
         "bridge",
-        "ctx",
-        "filters",
+        "chosen_at",
+        "connected_at",
         "lease",
-        "phase",
+        "peer",
+        "received_at",
         "request_pump",
+        "responded_at",
         "response_pump",
-        "session",
+        "reused",
+        "sent_at",
         "spine",
     )
 
     def __init__(self, handler: ProxyHandler, session: ServerSession, now: float) -> None:
-        super().__init__(handler.lane, now)
+        Routines.__init__(self, handler.lane, now)
         self._handler = handler
         self.filters: FilterTable = handler.filters
         self.session = session
         self.ctx: Any = None
+        self.received_at = now
+        self.chosen_at: float | None = None
+        self.connected_at: float | None = None
+        self.sent_at: float | None = None
+        self.responded_at: float | None = None
+        self.peer: HttpPeer | None = None
+        self.reused = False
         self.lease: Lease | None = None
         self.bridge: Bridge | None = None
         """Of a WebSocket whose handshake changes its version on the way."""
         self.phase = "new_ctx"
-        """The phase that the spine is in, for people."""
         self.request_pump: RequestPump | None = None
         """Made when the request has a body, or became a tunnel."""
         if not session.is_body_empty():
             self.request_pump = RequestPump(self, handler.limits.replay_buffer)
         self.response_pump = ResponsePump(self)
-        self._attempts = 0
+        self.attempts = 0
         self._duplex = 0
         self._waiting_duplex = False
         self._outcome: tuple[Error | None] | None = None
@@ -163,13 +172,6 @@ class ProxyExchange(Routines):
         if self.session.response_done:
             self.end_duplex(None)
 
-    def run_filter(self, found: Filter, *args: Any) -> _Story:
-        """Call a filter of any form from a routine."""
-        result = yield from self.run_form(found.form, partial(found.call, *args))
-        if self.session.closed is not None:
-            raise self.session.closed  # the filter was told and went on: nobody else is to
-        return result
-
     # ── the story ────────────────────────────────────────────────────────────────────
 
     def _story(self) -> _Story:
@@ -177,6 +179,8 @@ class ProxyExchange(Routines):
         error: Error | None
         try:
             self.ctx = self.filters.app.new_ctx()
+            if self.filters.prologue:
+                yield from self._prologue()
             error = yield from self._serve()
         except Exception as exc:
             error = as_error(exc, f"in {self.phase}")
@@ -184,9 +188,14 @@ class ProxyExchange(Routines):
             yield from self._fail(error)
         if not session.finished:
             session.shutdown(error or Error(ErrorType.INTERNAL_ERROR, "the exchange ended without an answer").into_in())
+        if self._waiting or session.closed is not None:
+            self.stop_routines()  # nobody needs what a filter still waits for, and the log would wait behind it
+        if self.filters.epilogue:
+            self._epilogue()
         logging = self.filters.logging
         if logging is not None:
             self.phase = "logging"
+            session.record = ExchangeRecord(session, error, self)
             try:
                 if logging.inline:
                     logging.call(session, error, self.ctx)
@@ -208,27 +217,35 @@ class ProxyExchange(Routines):
                 found.call(session, ctx)
             else:
                 yield from self.run_filter(found, session, ctx)
-        found = filters.request_filter
-        if found is not None:
+        for found in filters.request_filters:
             self.phase = found.name
             answered = found.call(session, ctx) if found.inline else (yield from self.run_filter(found, session, ctx))
             if answered:
                 if session.response_written is None and session.closed is None:
-                    raise LocalProtocolError("request_filter returned True but wrote no response")
+                    raise LocalProtocolError(f"{found.name} returned True but wrote no response")
+                session.finish_body()
+                return None
+        found = filters.proxy_upstream_filter
+        if found is not None:
+            self.phase = found.name
+            wanted = found.call(session, ctx) if found.inline else (yield from self.run_filter(found, session, ctx))
+            if wanted is not None and not wanted:
+                if session.response_written is None:
+                    yield from self._answer_with(502)
                 session.finish_body()
                 return None
         limits = self._handler.limits
         budget = self._handler.budget
         budget.request(self.now)
         while True:
-            self._attempts += 1
+            self.attempts += 1
             error = yield from self._attempt()
             if error is None or session.closed is not None:
                 return error
             if not may_retry(
                 error,
                 method=session.req_header.method if session.req_header is not None else b"",
-                attempts_left=limits.max_retries - self._attempts,
+                attempts_left=limits.max_retries - self.attempts,
                 reached_origin=self._reached_origin and not error.unprocessed,
                 response_begun=session.response_written is not None,
                 replay_complete=self.request_pump is None or self.request_pump.replay.complete,
@@ -236,7 +253,7 @@ class ProxyExchange(Routines):
                 return error
             if not budget.spend(self.now):
                 return error.more_context("the retry budget is spent")
-            self._report("WARNING", f"retrying, attempt {self._attempts} failed: {error}, {self._summary()}")
+            self._report("WARNING", f"retrying, attempt {self.attempts} failed: {error}, {self._summary()}")
             self.response_pump = ResponsePump(self)
 
     def _attempt(self) -> _Story:
@@ -252,6 +269,8 @@ class ProxyExchange(Routines):
         if not isinstance(peer, HttpPeer):
             raise LocalProtocolError(f"upstream_peer returned {type(peer).__name__}: return an HttpPeer")
         self.phase = "connecting"
+        self.peer = peer
+        self.chosen_at = self.now
         connector = self._handler.connector
         token = self.new_token()
         try:
@@ -267,6 +286,8 @@ class ProxyExchange(Routines):
         finally:
             self._pool_token = 0
         self.lease = lease
+        self.connected_at = self.now
+        self.reused = lease.reused
         lease.listen(self)
         try:
             error = yield from self._duplex_over(lease, peer)
@@ -278,6 +299,8 @@ class ProxyExchange(Routines):
             connector.release(lease, self.now, reuse=True)  # if its state allows
             if self.request_pump is not None:
                 self.request_pump.detach()
+            if filters.upstream_modules is not None:
+                self._leave_upstream_modules()
         if error is None or session.closed is not None:
             return error
         judged = filters.app.error_while_proxy(peer, session, error, ctx, lease.reused)
@@ -291,6 +314,8 @@ class ProxyExchange(Routines):
 
     def _duplex_over(self, lease: Lease, peer: HttpPeer) -> _Story:
         filters, session, ctx = self.filters, self.session, self.ctx
+        if filters.upstream_modules is not None:
+            session.upstream_modules_ctx = filters.upstream_modules.build_ctx()
         found = filters.connected_to_upstream
         if found is not None:
             self.phase = found.name
@@ -300,8 +325,7 @@ class ProxyExchange(Routines):
             else:
                 yield from self.run_filter(found, *args)
         request = self._upstream_head(lease, peer)
-        found = filters.upstream_request_filter
-        if found is not None:
+        for found in filters.upstream_request_filters:
             self.phase = found.name
             if found.inline:
                 found.call(session, request, ctx)
@@ -313,6 +337,7 @@ class ProxyExchange(Routines):
                 lease.connection.set_timeouts(peer.options.read_timeout, peer.options.write_timeout)
             room = lease.connection.send(lease.stream_id, Header(request, session.is_body_empty()), self.now)
             self._reached_origin = True
+            self.sent_at = self.now
             self.response_pump.state = FLOW
             if not session.is_body_empty():
                 if b"expect" not in request.fields.index:
@@ -339,74 +364,6 @@ class ProxyExchange(Routines):
         if b"expect" in fields.index and lease.connection.peer_version == b"1.0":
             fields.remove(b"expect")  # it knows no 1xx, so the 100 is ours to send
         return request
-
-    # ── failing ──────────────────────────────────────────────────────────────────────
-
-    def _fail(self, error: Error) -> _Story:
-        """Answer a request that failed, as far as that can be done, and say why in one line of the log."""
-        session, ctx = self.session, self.ctx
-        session.on_proxy_failure(error)
-        also = ""
-        if session.closed is None and session.response_written is None:
-            try:
-                yield from self._answer(error)
-            except Exception as exc:
-                if session.closed is None:  # else it was told that the client left
-                    also = f", and {self.phase} raised: {as_error(exc, 'in ' + self.phase)}"
-                    self._answer_plainly(exc)
-        self.phase = "suppress_error_log"
-        try:
-            if self.filters.app.suppress_error_log(session, ctx, error) and not also:
-                return
-        except Exception as exc:
-            also += f", and {self.phase} raised: {as_error(exc, 'in ' + self.phase)}"
-        status = None if session.response_written is None else session.response_written.status
-        self._report(
-            "ERROR",
-            f"failed to proxy: {error}, status: {status}, attempts: {self._attempts}, {self._summary()}{also}",
-        )
-
-    def _answer(self, error: Error) -> _Story:
-        filters, session, ctx = self.filters, self.session, self.ctx
-        self.phase = "fail_to_proxy"
-        found = filters.fail_to_proxy
-        if found is None:
-            status = error_status(error)
-        elif found.inline:
-            status = found.call(session, error, ctx)
-        else:
-            status = yield from self.run_filter(found, session, error, ctx)
-        if session.response_written is not None:
-            session.finish_body()
-            return
-        if status is None:
-            return
-        page = error_page(status)
-        session.generated = True
-        found = filters.response_filter
-        if found is not None:
-            self.phase = found.name
-            if found.inline:
-                found.call(session, page, ctx)
-            else:
-                yield from self.run_filter(found, session, page, ctx)
-        session.write_response_header(page, end=True)
-
-    def _answer_plainly(self, exc: Exception) -> None:
-        """A callback that had a say in the answer broke down: then without it."""
-        status = error_status(as_error(exc, "")) or 500
-        if self.session.response_written is None:
-            self.session.generated = True
-            self.session.respond_error(status if 400 <= status <= 599 else 500)
-
-    def _report(self, level: str, text: str) -> None:
-        self.give(LogLine(level, text))
-
-    def _summary(self) -> str:
-        try:
-            return self.filters.app.request_summary(self.session, self.ctx)
-        except Exception as exc:
-            return f"{self.session.request_summary()} (request_summary raised {exc!r})"
 
 
 def _checked(name: str, judged: object) -> Error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sansio_pingora.modules import HttpModules, ModuleFilter
 from sansio_pingora.proxy.proxy_http import PHASES, PLAIN_PHASES, ProxyHttp
 from sansio_pingora.session import Form, check_form, form_of
 
@@ -31,27 +32,42 @@ class FilterTable:
 
     __slots__ = (
         "app",
+        "downstream_modules",
+        "epilogue",
+        "informational_head_filters",
+        "prologue",
         "request_body_filters",
         "request_body_inline",
+        "request_filters",
         "response_body_filters",
         "response_body_inline",
         "response_head_filters",
         "response_head_inline",
+        "response_tails",
+        "upstream_modules",
+        "upstream_request_filters",
         *PHASES,
     )
 
     app: ProxyHttp
+    on_connection_reuse: Filter | None
+    allow_spawning_subrequest: Filter | None
     early_request_filter: Filter | None
     request_filter: Filter | None
     request_body_filter: Filter | None
+    proxy_upstream_filter: Filter | None
     upstream_peer: Filter
     connected_to_upstream: Filter | None
     upstream_request_filter: Filter | None
+    adjust_upstream_modules: Filter | None
     upstream_response_filter: Filter | None
     upstream_response_body_filter: Filter | None
+    upstream_response_trailer_filter: Filter | None
     response_filter: Filter | None
     response_body_filter: Filter | None
+    response_trailer_filter: Filter | None
     fail_to_proxy: Filter | None
+    persist_connection_context: Filter | None
     logging: Filter | None
 
     def __init__(self, app: ProxyHttp) -> None:
@@ -74,9 +90,49 @@ class FilterTable:
         if self.upstream_peer is None:
             raise TypeError(f"{type(app).__name__} must override upstream_peer(session, ctx) and return an HttpPeer")
 
-        self.request_body_filters = _present(self.request_body_filter)
-        self.response_head_filters = _present(self.upstream_response_filter, self.response_filter)
-        self.response_body_filters = _present(self.upstream_response_body_filter, self.response_body_filter)
+        downstream, upstream = HttpModules(), HttpModules(upstream=True)
+        app.init_downstream_modules(downstream)
+        app.init_upstream_modules(upstream)
+        self.downstream_modules = downstream if len(downstream) else None
+        self.upstream_modules = upstream if len(upstream) else None
+        if self.adjust_upstream_modules is not None and self.upstream_modules is None:
+            raise TypeError(
+                f"{type(app).__name__}.adjust_upstream_modules has nothing to adjust: init_upstream_modules adds none"
+            )
+        self._settle(downstream, upstream)
+
+    def _settle(self, downstream: HttpModules, upstream: HttpModules) -> None:
+        """Which filters run one after the other, the modules' among the callbacks."""
+        self.prologue = bool(
+            self.on_connection_reuse or self.allow_spawning_subrequest or self.downstream_modules is not None
+        )
+        self.epilogue = bool(downstream.filters("done") or self.persist_connection_context)
+        self.request_filters = (*_of_modules(downstream, "request_header_filter"), *_present(self.request_filter))
+        self.upstream_request_filters = (
+            *_present(self.upstream_request_filter),
+            *_of_modules(upstream, "request_header_filter"),
+        )
+        self.request_body_filters = (
+            *_of_modules(downstream, "request_body_filter"),
+            *_present(self.request_body_filter),
+        )
+        self.response_head_filters = (
+            *_adjusting(self.adjust_upstream_modules),
+            *_of_modules(upstream, "response_header_filter"),
+            *_present(self.upstream_response_filter, self.response_filter),
+        )
+        self.informational_head_filters = _present(self.upstream_response_filter, self.response_filter)
+        self.response_body_filters = (
+            *_of_modules(upstream, "response_body_filter"),
+            *_present(self.upstream_response_body_filter, self.response_body_filter),
+        )
+        tails = (
+            *((_of_module(body), _of_module(trailers)) for body, trailers in upstream.tails),
+            (self.upstream_response_body_filter, self.upstream_response_trailer_filter),
+            (self.response_body_filter, self.response_trailer_filter),
+        )
+        self.response_tails = tails if any(trailers is not None for _, trailers in tails) else ()
+        """For each stage its filters of the body and of the trailers; empty when no stage filters trailers."""
         self.request_body_inline = all(found.inline for found in self.request_body_filters)
         self.response_head_inline = all(found.inline for found in self.response_head_filters)
         self.response_body_inline = all(found.inline for found in self.response_body_filters)
@@ -90,7 +146,51 @@ class FilterTable:
             found: Filter | None = getattr(self, name)
             if found is not None:
                 check_form(f"{type(self.app).__name__}.{name}", found.form, runtime, can_await=can_await)
+        for modules in (self.downstream_modules, self.upstream_modules):
+            if modules is not None:
+                modules.check(runtime, can_await=can_await)
 
 
 def _present(*found: Filter | None) -> tuple[Filter, ...]:
     return tuple(one for one in found if one is not None)
+
+
+def _of_modules(modules: HttpModules, name: str) -> tuple[Filter, ...]:
+    made = (_of_module(found) for found in modules.filters(name))
+    return tuple(one for one in made if one is not None)
+
+
+def _of_module(found: ModuleFilter | None) -> Filter | None:
+    """A module's method as a callback of the proxy: the module is the exchange's own."""
+    if found is None:
+        return None
+    at, function, upstream = found.at, found.function, found.upstream
+    if found.name == "request_header_filter" and not upstream:
+
+        def on_request(session: Any, _: Any) -> Any:
+            return function(session.downstream_modules_ctx.modules[at], session, session.req_header)
+
+        return Filter(found.full_name, on_request, found.form)
+    if found.name == "response_header_filter":
+
+        def on_response(session: Any, head: Any, _: Any) -> Any:
+            modules = session.upstream_modules_ctx
+            return function(modules.modules[at], session, head, modules.end_of_stream)
+
+        return Filter(found.full_name, on_response, found.form)
+
+    def call(session: Any, *args: Any) -> Any:
+        modules = session.upstream_modules_ctx if upstream else session.downstream_modules_ctx
+        return function(modules.modules[at], session, *args[:-1])  # without the ctx
+
+    return Filter(found.full_name, call, found.form)
+
+
+def _adjusting(found: Filter | None) -> tuple[Filter, ...]:
+    if found is None:
+        return ()
+
+    def call(session: Any, head: Any, ctx: Any) -> Any:
+        return found.call(session, head, session.upstream_modules_ctx.end_of_stream, ctx)
+
+    return (Filter(found.name, call, found.form),)

@@ -14,6 +14,7 @@ from sansio_pingora.proxy.budget import RetryBudget
 from sansio_pingora.proxy.exchange import ProxyExchange
 from sansio_pingora.proxy.filter_table import FilterTable
 from sansio_pingora.proxy.proxy_http import ProxyHttp
+from sansio_pingora.proxy.record import ExchangeRecord
 from sansio_pingora.session import Exchange, Routine, Routines, ServerSession, client_codec, client_http2
 from sansio_pingora.upstreams import Peer, PeerOptions
 
@@ -73,6 +74,7 @@ class ProxyHandler:
             ctx = self.filters.app.new_ctx()
             logging = self.filters.logging
             if logging is not None:
+                session.record = ExchangeRecord(session, error, None)
                 yield from routines.run_form(logging.form, partial(logging.call, session, error, ctx))
 
         def ended(_: object, fault: Error | None) -> None:

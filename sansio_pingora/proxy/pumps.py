@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sansio_pingora.errors import Error, LocalProtocolError
 from sansio_pingora.proxy.filter_table import Filter
 from sansio_pingora.session import ReplayBuffer, as_error, forwarded_response
-from sansio_pingora.wire import Body, Done, Header, HttpTask, ResponseHeader, Trailer, UpgradedBody
+from sansio_pingora.wire import Body, Done, Fields, Header, HttpTask, ResponseHeader, Trailer, UpgradedBody
 
 if TYPE_CHECKING:
     from sansio_pingora.connectors import Lease
@@ -259,29 +259,54 @@ class ResponsePump(_Pump):
         kind = type(task)
         if kind is Header:
             head: ResponseHeader = task.head  # type: ignore[union-attr,assignment]  # a response's
+            exchange.responded_at = exchange.now
             forwarded_response(head)
             if exchange.bridge is not None and (head.status >= 200 or head.status == 101):
                 exchange.bridge.response(head)
             filters = exchange.filters
-            if not filters.response_head_filters:
+            found_filters = filters.response_head_filters if head.status >= 200 else filters.informational_head_filters
+            if not found_filters:
                 self._send(task, 0)
-            elif filters.response_head_inline:
-                for found in filters.response_head_filters:
+                return
+            if filters.upstream_modules is not None:
+                exchange.session.upstream_modules_ctx.end_of_stream = task.end
+            if filters.response_head_inline:
+                for found in found_filters:
                     found.call(exchange.session, head, exchange.ctx)
                 self._send(task, 0)
             else:
-                self._park(self._head_deferred(task, head))
+                self._park(self._head_deferred(found_filters, task, head))
         elif kind is UpgradedBody:
             self._send(task, len(task.data))  # type: ignore[union-attr]  # an UpgradedBody
+        elif kind is Trailer and exchange.filters.response_tails:
+            self._park(self._trailers(task.fields))  # type: ignore[union-attr]  # a Trailer
         elif not exchange.filters.response_body_filters:
             self._send(task, len(task.data) if kind is Body else 0)  # type: ignore[union-attr]  # a Body
         else:
             filters = exchange.filters
             self._pass_body(filters.response_body_filters, filters.response_body_inline, task)
 
-    def _head_deferred(self, task: HttpTask, head: ResponseHeader) -> Generator[Any, Any, None]:
+    def _trailers(self, fields: Fields) -> Generator[Any, Any, None]:
+        """The end of a body, and trailers, of which a filter may make the last of the body."""
         exchange = self._exchange
-        for found in exchange.filters.response_head_filters:
+        body, kept = b"", True
+        for on_body, on_trailers in exchange.filters.response_tails:
+            if on_body is not None:
+                changed = yield from exchange.run_filter(on_body, exchange.session, body, True, exchange.ctx)
+                if changed is not None:
+                    body = _checked(on_body, changed)
+            if on_trailers is not None and kept:
+                made = yield from exchange.run_filter(on_trailers, exchange.session, fields, exchange.ctx)
+                if made is not None:
+                    body, kept = body + _checked(on_trailers, made), False
+        if self.state is not DONE:
+            self._send_filtered(Trailer(fields) if kept else Done(), body, 0)
+
+    def _head_deferred(
+        self, filters: tuple[Filter, ...], task: HttpTask, head: ResponseHeader
+    ) -> Generator[Any, Any, None]:
+        exchange = self._exchange
+        for found in filters:
             yield from exchange.run_filter(found, exchange.session, head, exchange.ctx)
         if self.state is not DONE:
             self._send(task, 0)

@@ -29,12 +29,16 @@ class Held(dict[int, Any]):
 class Extras:
     """The state of an exchange that uses what is here."""
 
-    __slots__ = ("close_early", "held", "retry")
+    __slots__ = ("close_early", "downstream_modules", "held", "record", "retry", "spawner", "upstream_modules")
 
     def __init__(self) -> None:
         self.close_early = False
         self.held: Held | None = None
         self.retry: ReplayBuffer | None = None
+        self.downstream_modules: Any = None
+        self.upstream_modules: Any = None
+        self.record: Any = None
+        self.spawner: Any = None
 
 
 class ServerControls(SessionControls):
@@ -282,6 +286,44 @@ class ServerControls(SessionControls):
         if self.as_http1() is None:
             self._cannot("set_abort_on_close", "set the option abort_on_close for the service")
         self._tune("set_abort_on_close", "abort_on_close", abort_on_close=abort)
+
+    # ── what a proxy puts here ───────────────────────────────────────────────────────
+
+    @property
+    def downstream_modules_ctx(self) -> Any:
+        """The :class:`~sansio_pingora.modules.HttpModuleCtx` of this exchange; None where no module is registered."""
+        return None if self._extras is None else self._extras.downstream_modules
+
+    @downstream_modules_ctx.setter
+    def downstream_modules_ctx(self, modules: Any) -> None:
+        self._with_extras().downstream_modules = modules
+
+    @property
+    def upstream_modules_ctx(self) -> Any:
+        """The same of the attempt under way, from before ``connected_to_upstream`` on."""
+        return None if self._extras is None else self._extras.upstream_modules
+
+    @upstream_modules_ctx.setter
+    def upstream_modules_ctx(self, modules: Any) -> None:
+        self._with_extras().upstream_modules = modules
+
+    @property
+    def record(self) -> Any:
+        """In ``logging``: what became of this exchange, an :class:`~sansio_pingora.proxy.ExchangeRecord`."""
+        return None if self._extras is None else self._extras.record
+
+    @record.setter
+    def record(self, record: Any) -> None:
+        self._with_extras().record = record
+
+    @property
+    def subrequest_spawner(self) -> Any:
+        """A :class:`~sansio_pingora.proxy.SubrequestSpawner`, where ``allow_spawning_subrequest`` allowed it."""
+        return None if self._extras is None else self._extras.spawner
+
+    @subrequest_spawner.setter
+    def subrequest_spawner(self, spawner: Any) -> None:
+        self._with_extras().spawner = spawner
 
     # ── how it is done ───────────────────────────────────────────────────────────────
 

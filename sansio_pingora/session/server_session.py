@@ -5,7 +5,7 @@ Nothing here blocks: what is written is queued, and what is read is what has arr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
@@ -323,6 +323,13 @@ class ServerSession(ServerControls):
         """Break the exchange off so that the client sees it incomplete."""
         if not self.finished:
             self.write_task(Failed(error or Error(ErrorType.INTERNAL_ERROR, "the session was shut down").into_in()))
+
+    def interpose_connection(self, stand_before: Callable[[Connection], Any]) -> None:
+        """What *stand_before* makes of this session's connection stands before it from here on.
+
+        It has the connection's methods, and the connection itself as ``machine``.
+        """
+        self._connection = stand_before(self._connection)
 
     def release(self) -> None:
         """No event of this exchange is wanted any more; nothing is kept for it."""

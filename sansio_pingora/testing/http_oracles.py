@@ -337,7 +337,8 @@ class RetrySafety(_HttpOracle):
 
 
 # What may come after what; phases that may repeat are listed behind themselves.
-_ONCE = ("new_ctx", "early_request_filter", "request_filter", "fail_to_proxy", "logging")
+_ONCE = ("new_ctx", "early_request_filter", "request_filter", "proxy_upstream_filter", "fail_to_proxy", "logging")
+_STORY = ("new_ctx", "early_request_filter", "request_filter", "proxy_upstream_filter", "upstream_peer", "logging")
 _PER_ATTEMPT = (
     "upstream_peer",
     "fail_to_connect",
@@ -369,13 +370,7 @@ def _judge(phases: list[str]) -> str:
         return "logging did not run"
     if phases[0] != "new_ctx":
         return f"{phases[0]} ran before new_ctx"
-    head = [
-        phase
-        for phase in phases
-        if phase in ("new_ctx", "early_request_filter", "request_filter", "upstream_peer", "logging")
-    ]
-    order = ["new_ctx", "early_request_filter", "request_filter", "upstream_peer", "logging"]
-    ranks = [order.index(phase) for phase in head]
+    ranks = [_STORY.index(phase) for phase in phases if phase in _STORY]
     if ranks != sorted(ranks):
         return "out of order"
     if any(

@@ -35,13 +35,16 @@ class _Exchange:
 _WAITING = (
     "early_request_filter",
     "request_filter",
+    "proxy_upstream_filter",
     "request_body_filter",
     "connected_to_upstream",
     "upstream_request_filter",
     "upstream_response_filter",
     "upstream_response_body_filter",
+    "upstream_response_trailer_filter",
     "response_filter",
     "response_body_filter",
+    "response_trailer_filter",
 )
 _DECIDING = ("fail_to_connect", "error_while_proxy", "fail_to_proxy")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType
+from sansio_pingora.modules import HttpModule
 from sansio_pingora.proxy import ProxyHttp
 from sansio_pingora.proxy.proxy_http import PHASES, PLAIN_PHASES
 from sansio_pingora.session import Call, Sleep, blocking
@@ -15,9 +16,11 @@ WAITING = [name for name in PHASES if name not in PLAIN_PHASES]
 FORMS = ["plain", "blocking", "async", "async-effects", "generator"]
 DEFERRED = [form for form in FORMS if form != "plain"]
 REQUEST = b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-RESPONSE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwxyz\r\n0\r\n\r\n"
-SPINE = {name for name in WAITING if "response" not in name and "body" not in name}
-AFTER_HEAD = {"upstream_response_body_filter", "response_body_filter"}
+RESPONSE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwxyz\r\n0\r\nX-Sum: 1\r\n\r\n"
+OF_RESPONSES = {name for name in WAITING if "response" in name or name == "adjust_upstream_modules"}
+SPINE = {name for name in WAITING if name not in OF_RESPONSES and "body" not in name}
+OF_BODIES = {"upstream_response_body_filter", "response_body_filter"}
+AFTER_HEAD = {*OF_BODIES, "upstream_response_trailer_filter", "response_trailer_filter"}
 REFUSED = Error(ErrorType.CONNECT_REFUSED, "nobody listens")
 
 
@@ -54,18 +57,36 @@ def in_form(form, act):
 
 def app_with(phase, form, act):
     """An app of one origin whose *phase* does *act*; how often it was logged is in ``ended``."""
-    return type("Made", (App,), {phase: in_form(form, act)})()
+    return type("Made", (Prepared,), {phase: in_form(form, act)})()
+
+
+class Prepared(App):
+    """What some phases need to be called at all."""
+
+    def persist_connection_context(self, session, ctx):
+        return "kept"
+
+    def init_upstream_modules(self, modules):
+        modules.add_module(HttpModule)
 
 
 def result_of(phase):
     return {"upstream_peer": HttpPeer(ORIGIN), "fail_to_proxy": 502}.get(phase)
 
 
+def client_for(bench, phase):
+    """A client whose next request comes to *phase*."""
+    client = bench.client()
+    if phase == "on_connection_reuse":
+        client.endpoint.receiver._exchanges.user_context = "kept"
+    return client
+
+
 def play(bench, phase):
     """Everything of one exchange in which *phase* happens; what the client got."""
     if phase == "fail_to_proxy":
         bench.dial_outcomes.append(REFUSED)
-    client = bench.client()
+    client = client_for(bench, phase)
     client.send(REQUEST)
     bench.advance(5)
     if bench.origins and bench.origin.alive:
@@ -91,11 +112,11 @@ def test_it_is_called_and_the_exchange_goes_on(phase, form):
         assert status_of(answer) == 502
     else:
         assert status_of(answer) == 200
-        assert dechunk(head_of(answer)[2]) == (b"wxyz", b"\r\n")
+        assert dechunk(head_of(answer)[2]) == (b"wxyz", b"X-Sum: 1\r\n\r\n")
         assert b"\r\n3\r\nabc\r\n0\r\n\r\n" in bench.origin.take()
-    if phase == "request_body_filter" or phase in AFTER_HEAD:
+    if phase == "request_body_filter" or phase in OF_BODIES:
         # Bytes and the end that came in one read may come to a filter as two pieces.
-        assert b"".join(args[1] for args in calls) == (b"wxyz" if phase in AFTER_HEAD else b"abc")
+        assert b"".join(args[1] for args in calls) == (b"wxyz" if phase in OF_BODIES else b"abc")
         assert [args[2] for args in calls][-1] is True
     else:
         assert len(calls) == 1
@@ -124,7 +145,7 @@ def test_it_raises(phase, form, kind):
         assert "logging raised" in bench.errors[0]
     elif phase in AFTER_HEAD:
         assert status_of(answer) == 200
-        assert not answer.endswith(b"0\r\n\r\n")
+        assert b"X-Sum" not in answer
         assert client.closed
     else:
         assert status_of(answer) == status
@@ -149,9 +170,9 @@ def test_the_client_leaves_meanwhile(phase, form, leaves):
     bench.hold_filters = True
     if phase == "fail_to_proxy":
         bench.dial_outcomes.append(REFUSED)
-    client = bench.client()
+    client = client_for(bench, phase)
     client.send(REQUEST)
-    if "response" in phase:
+    if phase in OF_RESPONSES:
         bench.origin.send(RESPONSE)
     assert app.ended == []
     reached_origin = bool(bench.origins)
@@ -246,13 +267,13 @@ def test_a_filter_that_swallows_the_news_that_the_client_left(phase, form):
                 return result_of(phase)
             return result_of(phase)
 
-    app = type("Swallows", (App,), {phase: callback})()
+    app = type("Swallows", (Prepared,), {phase: callback})()
     bench = Bench(app)
     if phase == "fail_to_proxy":
         bench.dial_outcomes.append(REFUSED)
-    client = bench.client()
+    client = client_for(bench, phase)
     client.send(REQUEST)
-    if "response" in phase:
+    if phase in OF_RESPONSES:
         bench.origin.send(RESPONSE)
     client.reset()
     bench.advance(100)

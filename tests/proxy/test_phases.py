@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.modules import HttpModule
 from sansio_pingora.proxy import HttpProxy, ProxyHttp
 from sansio_pingora.proxy.filter_table import FilterTable
 from sansio_pingora.proxy.proxy_http import PHASES, PLAIN_PHASES
@@ -312,7 +313,10 @@ def test_form_of_every_phase_is_found(name, form):
         return None
 
     made = {Form.PLAIN: plain, Form.BLOCKING: blocking(lambda self, *args: None), Form.ASYNC: coroutine}
-    app = type("Made", (App,), {name: made.get(form, generator)})()
+    members = {name: made.get(form, generator)}
+    if name == "adjust_upstream_modules":
+        members["init_upstream_modules"] = lambda self, modules: modules.add_module(HttpModule)
+    app = type("Made", (App,), members)()
     table = FilterTable(app)
     assert getattr(table, name).form is form
     assert getattr(table, name).inline is (form is Form.PLAIN)
