@@ -71,6 +71,13 @@ class Limits:
     upstream, for what follows the connect.
     """
 
+    max_client_hello: int = 32_768
+    """The first message of a TLS client; with post-quantum key shares it has about 2 KiB."""
+    tls_context_cache_size: int = 64
+    """TLS contexts kept, one for each certificate or set of a peer's options; 1 MiB with the system's authorities."""
+    tls_session_cache_size: int = 1_024
+    """TLS sessions with upstreams that may be resumed; 0 resumes none."""
+
     connection_timeout: float = 5.0
     """For one connect to an upstream."""
     total_connection_timeout: float = 10.0

@@ -13,6 +13,7 @@ from sansio_pingora_posix.logs import write_log
 from sansio_pingora_posix.socket_lane import SocketLane
 from sansio_pingora_posix.socket_options import prepare_accepted, prepare_connected, set_dscp, unsent_bytes
 from sansio_pingora_posix.stream_transport import Poller, StreamTransport, Watched
+from sansio_pingora_posix.tls_contexts import StdlibTls, read_ca, read_cert_key
 
 __all__ = [
     "ClientCall",
@@ -22,6 +23,7 @@ __all__ = [
     "ListeningSet",
     "Poller",
     "SocketLane",
+    "StdlibTls",
     "Stop",
     "StreamTransport",
     "Watched",
@@ -38,6 +40,8 @@ __all__ = [
     "lost_error",
     "prepare_accepted",
     "prepare_connected",
+    "read_ca",
+    "read_cert_key",
     "resolve",
     "set_dscp",
     "sockaddr",
