@@ -42,6 +42,8 @@ _OF_PROXIES = frozenset(
         "alpn_cache_timeout",
         "connection_timeout",
         "idle_timeout",
+        "max_decoded_body",
+        "max_expansion",
         "max_informational",
         "max_per_peer",
         "max_retries",

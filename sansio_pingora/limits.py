@@ -100,6 +100,10 @@ class Limits:
     """How long that is believed, and an origin that took HTTP/2 back spoken to in HTTP/1."""
     max_retries: int = 16
     """Attempts for one request, the first included."""
+    max_expansion: float = 100.0
+    """Decoded bytes for each coded one of a response that is decompressed here, past the first MiB (bombs)."""
+    max_decoded_body: int | None = None
+    """A response that is decompressed here, decoded; past it the response fails."""
     retry_budget: float | None = 0.2
     """Retries allowed as a share of the requests of the last 10 s; ten are always allowed."""
 

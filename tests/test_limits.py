@@ -36,6 +36,8 @@ DEFAULTS = {
     "high_water": 65_536,
     "replay_buffer": 65_536,
     "max_informational": 16,
+    "max_expansion": 100.0,
+    "max_decoded_body": None,
     "keepalive_request_limit": None,
     "max_connections": None,
     "accept_rate": None,
