@@ -19,7 +19,7 @@ from sansio_pingora.proxy.pumps import DONE, FLOW, RequestPump, ResponsePump
 from sansio_pingora.proxy.record import ExchangeRecord
 from sansio_pingora.proxy.verdicts import may_retry
 from sansio_pingora.session import Await, Bridge, Routines, ServerSession, as_error, bridge, forwarded_request
-from sansio_pingora.upstreams import HttpPeer
+from sansio_pingora.upstreams import AttemptObserver, HttpPeer
 from sansio_pingora.wire import Failed, Header, HttpTask, RequestHeader
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class ProxyExchange(Answering):
         "_pool_token",
         "_reached_origin",
         "_waiting_duplex",
+        "_watcher",
         "bridge",
         "chosen_at",
         "connected_at",
@@ -83,6 +84,7 @@ class ProxyExchange(Answering):
         self._outcome: tuple[Error | None] | None = None
         self._pool_token = 0
         self._reached_origin = False
+        self._watcher: AttemptObserver | None = None
         self.spine: _Story = self._story()
         """What the handler starts: the whole story."""
 
@@ -184,6 +186,7 @@ class ProxyExchange(Answering):
             error = yield from self._serve()
         except Exception as exc:
             error = as_error(exc, f"in {self.phase}")
+            self._attempt_ended(error)
         if error is not None:
             yield from self._fail(error)
         if not session.finished:
@@ -240,6 +243,7 @@ class ProxyExchange(Answering):
         while True:
             self.attempts += 1
             error = yield from self._attempt()
+            self._attempt_ended(error)
             if error is None or session.closed is not None:
                 return error
             if not may_retry(
@@ -268,6 +272,9 @@ class ProxyExchange(Answering):
             return exc  # perhaps marked for another attempt
         if not isinstance(peer, HttpPeer):
             raise LocalProtocolError(f"upstream_peer returned {type(peer).__name__}: return an HttpPeer")
+        if peer.attempt is not None:
+            self._watcher = peer.attempt
+            self._watcher.began(self.now)
         self.phase = "connecting"
         self.peer = peer
         self.chosen_at = self.now
@@ -311,6 +318,12 @@ class ProxyExchange(Answering):
             if error.etype is ErrorType.H2_DOWNGRADE and not falls_back:
                 error = error.with_retry(False)  # it would meet the same again
         return error.decide_reuse(lease.reused)
+
+    def _attempt_ended(self, error: Error | None) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            head = self.session.response_written
+            watcher.ended(error, None if head is None else head.status, self.now)
 
     def _duplex_over(self, lease: Lease, peer: HttpPeer) -> _Story:
         filters, session, ctx = self.filters, self.session, self.ctx

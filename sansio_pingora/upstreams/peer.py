@@ -7,10 +7,11 @@ from enum import Enum
 from functools import lru_cache
 from typing import Protocol, Self
 
+from sansio_pingora.errors import Error
 from sansio_pingora.transport import SocketAddr
 from sansio_pingora.upstreams.options import PeerOptions
 
-__all__ = ["BasicPeer", "HttpPeer", "Peer", "Scheme"]
+__all__ = ["AttemptObserver", "BasicPeer", "HttpPeer", "Peer", "Scheme"]
 
 
 class Scheme(Enum):
@@ -50,6 +51,16 @@ def _identify(
     return parsed, (parsed.host, parsed.port, parsed.path, kind, sni, group_key)
 
 
+class AttemptObserver(Protocol):
+    """Who is told what becomes of an attempt at a peer; both exactly once."""
+
+    def began(self, now: float) -> None:
+        """A connection is being looked for."""
+
+    def ended(self, error: Error | None, status: int | None, now: float) -> None:
+        """The attempt is over. *status*: what the client was answered with, if the peer's answer came so far."""
+
+
 class _AnyPeer:
     __slots__ = ("address", "options", "reuse_key", "sni")
 
@@ -76,7 +87,7 @@ class HttpPeer(_AnyPeer):
     :raises ValueError: not an address, or ``tls``, which this version does not speak yet.
     """
 
-    __slots__ = ("group_key",)
+    __slots__ = ("attempt", "group_key")
 
     def __init__(
         self,
@@ -92,6 +103,8 @@ class HttpPeer(_AnyPeer):
         self.address, self.reuse_key = _identify("http", address, sni, group_key)
         self.sni = sni
         self.group_key = group_key
+        self.attempt: AttemptObserver | None = None
+        """Told by a proxy of the attempt that this peer was made for."""
         if options is None:
             self.options = _NO_OPTIONS
         else:
