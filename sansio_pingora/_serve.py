@@ -23,7 +23,7 @@ from sansio_pingora.apps import (
 from sansio_pingora.limits import Limits
 from sansio_pingora.listeners import ConnectionFilter, ServerAddress
 from sansio_pingora.machine import Application
-from sansio_pingora.proxy import HttpProxy, ProxyHttp
+from sansio_pingora.proxy import HttpProxy, ProxyHttp, ProxyOptions
 
 __all__ = ["App", "ServeControl", "make_application", "new_control", "runtime_names", "runtimes", "serve"]
 
@@ -71,6 +71,7 @@ _OF_STREAMS = frozenset(
     }
 )
 _HTTP_OPTIONS = {option.name: option.type for option in fields(HttpOptions)}
+_PROXY_OPTIONS = tuple(option.name for option in fields(ProxyOptions))
 _RUNTIME_OPTIONS = {"threads": "threads", "uvloop": "asyncio"}
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
@@ -110,8 +111,8 @@ def serve(
     end it gracefully within *grace_period* seconds, a second one at once. *connection_filter* decides who may
     connect. *options* are the fields of
     :class:`~sansio_pingora.limits.Limits`, ``engine``, ``h2c``, ``allow_connect_method_proxying``,
-    ``abort_on_close``; ``threads`` (lanes of the threads runtime) and ``uvloop`` (of asyncio: True, False, or
-    None for where it is installed).
+    ``abort_on_close``; of a proxy those of :class:`~sansio_pingora.proxy.ProxyOptions`; ``threads`` (lanes of the
+    threads runtime) and ``uvloop`` (of asyncio: True, False, or None for where it is installed).
 
     :raises ValueError: an address or option that is not known, of the wrong kind, or without effect here.
     :raises TypeError: *app* is none of these, or it or the filter has a callback that *runtime* cannot run.
@@ -146,8 +147,11 @@ def make_application(app: App, options: dict[str, Any]) -> Application:
     if isinstance(app, type):
         raise TypeError(f"{app.__name__} is a class: give an object of it, {app.__name__}()")
     http = {name: options[name] for name in _HTTP_OPTIONS if name in options}
-    rest = {name: value for name, value in options.items() if name not in http}
+    proxy = {name: options[name] for name in _PROXY_OPTIONS if name in options}
+    rest = {name: value for name, value in options.items() if name not in http and name not in proxy}
     _refuse_unknown(rest)
+    if not isinstance(app, ProxyHttp):
+        _refuse(proxy, "proxies, and this application is none")
     if isinstance(app, ServerApp):
         _refuse(http, "HTTP, and this application is a ServerApp")
         _refuse(rest.keys() - _OF_STREAMS, "HTTP, and this application is a ServerApp")
@@ -156,7 +160,7 @@ def make_application(app: App, options: dict[str, Any]) -> Application:
     if isinstance(app, ProxyHttp):
         _refuse(rest.keys() & _OF_HANDLERS, "handlers, and this application is a ProxyHttp")
         _refuse(rest.keys() & _OF_WEBSOCKETS, "WebSocket applications, and this application is a ProxyHttp")
-        return HttpProxy(app, Limits.from_options(rest), http_options)
+        return HttpProxy(app, Limits.from_options(rest), http_options, ProxyOptions(**proxy))
     _refuse(rest.keys() & _OF_PROXIES, "proxies, and this application is none")
     if isinstance(app, HttpServerApp | WebSocketApp):
         _refuse(rest.keys() & _OF_HANDLERS, f"handlers, and this application is {_kind(app)}")
@@ -232,7 +236,7 @@ def _refuse(names: Iterable[str], why: str) -> None:
 def _refuse_unknown(options: dict[str, Any]) -> None:
     """Before anything else is said of them; limits answer for the names that they know of."""
     limits = {limit.name for limit in fields(Limits)}
-    others = [*_HTTP_OPTIONS, *_RUNTIME_OPTIONS, "grace_period", "listen", "runtime", "signals"]
+    others = [*_HTTP_OPTIONS, *_PROXY_OPTIONS, *_RUNTIME_OPTIONS, "grace_period", "listen", "runtime", "signals"]
     for name in options.keys() - limits:
         close = get_close_matches(name, [*others, *limits], n=1)
         if close and close[0] in others:

@@ -257,6 +257,7 @@ def test_a_graceful_end_returns():
         ({"engine": "h12"}, "'engine' is 'native' or 'hyper', not 'h12'"),
         ({"abort_on_close": 1}, "'abort_on_close' is true or false, not 1"),
         ({"threads": 2}, "'threads' belongs to runtime 'threads', not to 'asyncio'"),
+        ({"via": "edge"}, "'via' belongs to proxies, and this application is none"),
         ({"max_retries": 2}, "'max_retries' belongs to proxies, and this application is none"),
         ({"runtime": "asyncoi"}, r"unknown runtime 'asyncoi' \(did you mean 'asyncio'\?\)"),
         ({"runtime": "twisted"}, "unknown runtime 'twisted': asyncio, gevent, threads"),

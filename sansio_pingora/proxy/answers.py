@@ -137,13 +137,18 @@ class Answering(Routines):
     def _answer_with(self, status: int) -> Story:
         """A page of our own."""
         session = self.session
-        page = error_page(status)
+        template = self.filters.error_template
+        page, body = (error_page(status), b"") if template is None else template.render(status)
         session.generated = True
         found = self.filters.response_filter
         if found is not None:
             self.phase = found.name
             yield from self.run_filter(found, session, page, self.ctx)
-        session.write_response_header(page, end=True)
+        if session.req_header is None or session.req_header.method == b"HEAD":
+            body = b""
+        session.write_response_header(page, end=not body)
+        if body:
+            session.write_response_body(body, end=True)
 
     def _answer_plainly(self, exc: Exception) -> None:
         """A callback that had a say in the answer broke down: then without it."""

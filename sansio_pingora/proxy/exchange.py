@@ -374,6 +374,8 @@ class ProxyExchange(Answering):
         fields = request.fields
         if b"host" not in fields.index:
             fields.insert(b"Host", str(peer.address) if peer.address.path is None else "localhost")
+        if self.filters.forwarding is not None:
+            self.filters.forwarding.request(request, self.session)
         if b"expect" in fields.index and lease.connection.peer_version == b"1.0":
             fields.remove(b"expect")  # it knows no 1xx, so the 100 is ours to send
         return request

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sansio_pingora.modules import HttpModules, ModuleFilter
+from sansio_pingora.proxy.options import ProxyOptions
 from sansio_pingora.proxy.proxy_http import PHASES, PLAIN_PHASES, ProxyHttp
 from sansio_pingora.session import Form, check_form, form_of
 
@@ -34,6 +35,8 @@ class FilterTable:
         "app",
         "downstream_modules",
         "epilogue",
+        "error_template",
+        "forwarding",
         "informational_head_filters",
         "prologue",
         "request_body_filters",
@@ -70,7 +73,10 @@ class FilterTable:
     persist_connection_context: Filter | None
     logging: Filter | None
 
-    def __init__(self, app: ProxyHttp) -> None:
+    def __init__(self, app: ProxyHttp, options: ProxyOptions | None = None) -> None:
+        options = options or ProxyOptions()
+        self.forwarding = options.forwarding()
+        self.error_template = options.template()
         if not isinstance(app, ProxyHttp):
             raise TypeError(f"{app!r} is not a ProxyHttp")
         self.app = app

@@ -13,6 +13,7 @@ from sansio_pingora.machine import Acceptor, Lane, LogLine
 from sansio_pingora.proxy.budget import RetryBudget
 from sansio_pingora.proxy.exchange import ProxyExchange
 from sansio_pingora.proxy.filter_table import FilterTable
+from sansio_pingora.proxy.options import ProxyOptions
 from sansio_pingora.proxy.proxy_http import ProxyHttp
 from sansio_pingora.proxy.record import ExchangeRecord
 from sansio_pingora.session import Exchange, Routine, Routines, ServerSession, client_codec, client_http2
@@ -26,14 +27,20 @@ _MAX_WINDOW = 2**31 - 1
 class HttpProxy:
     """A :class:`ProxyHttp` as an application that an adapter serves."""
 
-    def __init__(self, app: ProxyHttp, limits: Limits | None = None, options: HttpOptions | None = None) -> None:
+    def __init__(
+        self,
+        app: ProxyHttp,
+        limits: Limits | None = None,
+        options: HttpOptions | None = None,
+        proxy_options: ProxyOptions | None = None,
+    ) -> None:
         """Settle the filter table.
 
         :raises TypeError: see :class:`FilterTable`.
         """
         self.limits = limits or Limits()
         self.options = options or HttpOptions()
-        self._filters = FilterTable(app)
+        self._filters = FilterTable(app, proxy_options)
 
     def check(self, runtime: str, *, can_await: bool) -> None:
         """See :meth:`sansio_pingora.machine.Application.check`."""

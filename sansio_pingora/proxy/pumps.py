@@ -260,6 +260,8 @@ class ResponsePump(_Pump):
         if kind is Header:
             head: ResponseHeader = task.head  # type: ignore[union-attr,assignment]  # a response's
             exchange.responded_at = exchange.now
+            if exchange.filters.forwarding is not None:
+                exchange.filters.forwarding.response(head, head.version)
             forwarded_response(head)
             if exchange.bridge is not None and (head.status >= 200 or head.status == 101):
                 exchange.bridge.response(head)

@@ -1,0 +1,49 @@
+"""The page about modules: its blocks run, and it names every method and option."""
+
+from __future__ import annotations
+
+import gzip
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from sansio_pingora.modules import HttpModule, ResponseCompression
+from tests.proxy.harness import Bench, dechunk, head_of, status_of
+
+PAGE = (Path(__file__).parents[2] / "docs" / "modules.md").read_text("utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def names():
+    found = {"__name__": "modules"}
+    for block in BLOCKS:
+        exec(compile(block, "modules.md", "exec"), found)
+    return found
+
+
+def test_modules_of_ones_own(names):
+    bench = Bench(names["Edge"]())
+    client = bench.client()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert status_of(client.take()) == 403
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Key: secret\r\nAccept-Encoding: gzip\r\n\r\n")
+    assert b"X-Key" not in bench.origin.take()
+    bench.origin.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n" + b"x" * 100)
+    _, fields, body = head_of(client.take())
+    assert fields[b"x-user"] == b"alice"
+    assert gzip.decompress(dechunk(body)[0]) == b"x" * 100
+    bench.assert_clean()
+
+
+def test_every_method_and_option_is_there():
+    for name in vars(HttpModule):
+        if not name.startswith("_") and name != "order":
+            assert f"`{name}(" in PAGE
+    for name in inspect.signature(ResponseCompression).parameters:
+        assert f"| `{name}` |" in PAGE
+    for name in vars(ResponseCompression):
+        if name.startswith(("adjust_", "get_")):
+            assert f"`{name}`" in PAGE
