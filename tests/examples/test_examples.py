@@ -12,6 +12,7 @@ from websockets.sync.client import connect as websockets
 
 from sansio_pingora import Limits
 from sansio_pingora.apps import HttpService, OriginApp
+from sansio_pingora.layers import TrustedSources
 from sansio_pingora.proxy import HttpProxy
 from sansio_pingora.testing import Raw, World
 from tests.apps.serving import RUNTIMES, ask, connect, read_all, serving
@@ -70,6 +71,19 @@ def test_failover_when_both_are_down_in_the_simulator():
     world.client("10.0.0.1:80", client)
     world.settle()
     assert client.data.startswith(b"HTTP/1.1 502 ")
+
+
+@each_runtime
+def test_acl(monkeypatch, runtime):
+    app, _ = run_example(monkeypatch, "acl.py", runtime)
+    outsiders, _ = run_example(monkeypatch, "acl.py", runtime)
+    outsiders.allowed = TrustedSources(["192.168.0.0/16"])
+    with serving(OriginApp(), runtime) as origin:
+        app.peer = outsiders.peer = origin.addresses[0]
+        with serving(app, runtime) as proxy:
+            assert ask(proxy.addresses[0], "GET", "/")[0] == 200
+        with serving(outsiders, runtime) as proxy:
+            assert ask(proxy.addresses[0], "GET", "/")[0] == 403
 
 
 # ── embedding ────────────────────────────────────────────────────────────────────────

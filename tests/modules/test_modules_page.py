@@ -38,6 +38,14 @@ def test_modules_of_ones_own(names):
     bench.assert_clean()
 
 
+def test_parts_of_files(names):
+    bench = Bench(names["Files"]())
+    client = bench.client()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=1-2\r\n\r\n")
+    bench.origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+    assert head_of(client.take())[2] == b"el"
+
+
 def test_every_method_and_option_is_there():
     for name in vars(HttpModule):
         if not name.startswith("_") and name != "order":
