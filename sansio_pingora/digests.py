@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from sansio_pingora.proxy_protocol import ProxyHeader
 from sansio_pingora.transport import SocketAddr, TransportInfo
 from sansio_pingora.wire import ResponseHeader
 
@@ -82,6 +83,8 @@ class Digest:
     socket_digest: SocketDigest | None = None
     ssl_digest: SslDigest | None = None
     proxy_digest: ProxyDigest | None = None
+    proxy_protocol: ProxyHeader | None = None
+    """What a trusted proxy told of the client. The addresses of ``socket_digest`` stay those of the socket."""
 
     @classmethod
     def of(cls, info: TransportInfo | None) -> Digest:
@@ -99,4 +102,6 @@ class Digest:
 
     def clone(self) -> Digest:
         """A copy that has layers added without the first one seeing them."""
-        return Digest(list(self.timing_digest), self.socket_digest, self.ssl_digest, self.proxy_digest)
+        return Digest(
+            list(self.timing_digest), self.socket_digest, self.ssl_digest, self.proxy_digest, self.proxy_protocol
+        )

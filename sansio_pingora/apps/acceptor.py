@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+from sansio_pingora.apps.handshakes import HandshakeLog
 from sansio_pingora.digests import Digest
 from sansio_pingora.layers import Layer, stack_layers
 from sansio_pingora.limits import Limits
@@ -46,6 +48,7 @@ class HttpAcceptor:
         self._limits = limits
         self._handler = handler
         self._h2c = options.h2c
+        self._log: HandshakeLog | None = None
         self._make = ServerMaker(
             limits,
             engine=options.engine,
@@ -86,7 +89,9 @@ class HttpAcceptor:
 
         limits = self._limits
         layers = stack_layers(info.layers, above, limits, Digest.of(info), now + limits.handshake_timeout)
-        dispatcher = Dispatcher(layers, self._handler, info)
+        if self._log is None:
+            self._log = HandshakeLog(self._lane, now)
+        dispatcher = Dispatcher(layers, self._handler, info, partial(self._log.failed, info))
         return Endpoint(self._lane, layers, dispatcher, info)
 
     def drain(self, now: float) -> None:

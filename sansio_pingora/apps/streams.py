@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.apps.conclusion import traceback_of
+from sansio_pingora.apps.handshakes import HandshakeLog
 from sansio_pingora.apps.http_exchanges import routine_of
 from sansio_pingora.apps.reading import BodyRoutines
 from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.layers import Layer, stack_layers
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import Connection, Endpoint, Established, Lane, LogLine, Receiver, Writable
+from sansio_pingora.machine import (
+    Connection,
+    ConnectionClosed,
+    Endpoint,
+    Established,
+    Lane,
+    LogLine,
+    Receiver,
+    Writable,
+)
 from sansio_pingora.session import Form, RawConnection, Routines
 from sansio_pingora.transport import SocketAddr, TransportInfo
 from sansio_pingora.wire import Failed, UpgradedBody
@@ -106,13 +117,16 @@ class StreamAcceptor:
         self._limits = limits
         self._begin: Callable[[RawStream], Any] = app.process_new
         self._log = Routines(lane, now)
+        self._handshakes: HandshakeLog | None = None
 
     def accept(self, info: TransportInfo, now: float) -> Endpoint:
         """The machines for a connection that was accepted."""
         if info.layers:
             limits, digest = self._limits, Digest.of(info)
             layers = stack_layers(info.layers, self._above, limits, digest, now + limits.handshake_timeout)
-            return Endpoint(self.lane, layers, _Arriving(self), info)
+            if self._handshakes is None:
+                self._handshakes = HandshakeLog(self.lane, now)
+            return Endpoint(self.lane, layers, _Arriving(self, partial(self._handshakes.failed, info)), info)
         connection = RawConnection(now, self._limits)
         return Endpoint(self.lane, connection, self.receiver(connection, info, None, now), info)
 
@@ -149,10 +163,11 @@ class StreamAcceptor:
 class _Arriving:
     """Waits until the layers of a connection are through."""
 
-    __slots__ = ("_acceptor",)
+    __slots__ = ("_acceptor", "_failed")
 
-    def __init__(self, acceptor: StreamAcceptor) -> None:
+    def __init__(self, acceptor: StreamAcceptor, failed: Callable[[Error | None, float], None]) -> None:
         self._acceptor = acceptor
+        self._failed = failed
 
     def receive_event(self, stream_id: int, value: Any, now: float) -> None:
         """Take one event of the layers."""
@@ -162,6 +177,8 @@ class _Arriving:
             assert endpoint.info is not None  # of a transport that was accepted
             assert isinstance(value.connection, RawConnection)  # as it was made above the layers
             endpoint.receiver = self._acceptor.receiver(value.connection, endpoint.info, value.digest, now)
+        elif type(value) is ConnectionClosed:
+            self._failed(value.error, now)
 
 
 class _PlainReceiver:

@@ -46,7 +46,8 @@ class DialPlan:
     def command(self, endpoint: Endpoint) -> Dial:
         """The order for the driver."""
         options = self.peer.options.dial_options()
-        address = self.peer.address
+        proxy = self.peer.proxy
+        address = self.peer.address if proxy is None else proxy.next_hop.address
         if address.path is not None:
             options = DialOptions(tweak=options.tweak)  # a Unix socket has nothing else to set
         return Dial(self.token, address, endpoint, options)

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.http1.head_reader import HeadReader
 from sansio_pingora.limits import Limits
-from sansio_pingora.wire import Authority, MessageFault, ReceiveBuffer, RequestHeader, ResponseHeader, Text
+from sansio_pingora.wire import MessageFault, ReceiveBuffer, RequestHeader, ResponseHeader
 
-__all__ = ["ConnectProxyError", "RawConnect", "connect_request"]
-
-# They would frame a body, and a tunnel has none: the proxy would take its first bytes for one.
-_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-
-
-def connect_request(host: str, port: int, fields: Iterable[tuple[Text, Text]] = ()) -> RequestHeader:
-    """The head that asks a proxy for a tunnel to *host*, a name or an address without brackets.
-
-    A later one of *fields* replaces an earlier one of the same name, and Host.
-
-    :raises Error: ``INVALID_HTTP_HEADER``, *host* and *port* are no authority, or a field is not legal.
-    """
-    raw = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    authority = Authority.parse(raw.encode("latin-1", "replace"))
-    if authority is None:
-        raise Error(ErrorType.INVALID_HTTP_HEADER, f"CONNECT needs host:port, not {raw!r}").into_in()
-    head = RequestHeader("CONNECT", bytes(authority), [("Host", bytes(authority))])
-    for name, value in fields:
-        head.insert(name, value)
-    for name in _FRAMING:
-        if head.get(name) is not None:
-            raise Error(
-                ErrorType.INVALID_HTTP_HEADER, f"CONNECT has no body: leave the field {name.decode()} out"
-            ).into_in()
-    return head
+__all__ = ["ConnectProxyError", "RawConnect"]
 
 
 class ConnectProxyError(Exception):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from sansio_pingora.layers import LayerMaker
+from sansio_pingora.layers import AcceptProxyProtocol, LayerMaker
 from sansio_pingora.listeners.options import TcpSocketOptions
+from sansio_pingora.proxy_protocol import MAX_PROXY_HEADER
 from sansio_pingora.transport import SocketAddr
 
 __all__ = ["ServerAddress"]
@@ -51,6 +53,16 @@ class ServerAddress:
         if not path or "\0" in path:
             raise ValueError(f"{path!r} cannot be the path of a Unix socket")
         return cls(SocketAddr(path=path), permissions=permissions)
+
+    def with_proxy_protocol(
+        self, trusted: Iterable[str], *, required: bool = True, max_header: int = MAX_PROXY_HEADER
+    ) -> ServerAddress:
+        """The same address, whose clients begin with a PROXY protocol header: see :class:`AcceptProxyProtocol`.
+
+        :raises ValueError: *trusted* is no list of networks.
+        """
+        maker = AcceptProxyProtocol(trusted, required=required, max_header=max_header)
+        return replace(self, layers=(maker, *self.layers))
 
     @classmethod
     def parse(cls, text: str) -> ServerAddress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from sansio_pingora.errors import LocalProtocolError
+from sansio_pingora.listeners.log_limit import LogLimit
 from sansio_pingora.machine import LogLine
 
 __all__ = ["AcceptPolicy"]
@@ -16,8 +17,6 @@ The client is still in the backlog, so that the listening socket stays readable:
 pause a loop burns a core and fills the log (uvicorn: 90 % CPU and 13 MB of log in 5 s).
 Pingora waits a second for EMFILE and not at all for the others.
 """
-_LINE_INTERVAL = 1.0
-"""Seconds between two log lines about accepting, however many failures there are."""
 
 _OF_ONE_CONNECTION = frozenset(
     {
@@ -52,9 +51,8 @@ class AcceptPolicy:
 
     __slots__ = (
         "_burst",
-        "_left_out",
+        "_lines",
         "_max",
-        "_next_line",
         "_paused_until",
         "_rate",
         "_refilled",
@@ -75,8 +73,7 @@ class AcceptPolicy:
         self._tokens = self._burst
         self._refilled = -math.inf
         self._stopped = False
-        self._next_line = -math.inf
-        self._left_out = 0
+        self._lines = LogLimit()
         self._paused_until = -math.inf  # by a failure
         self._slowed_until = -math.inf  # by the rate
         self.deadline = math.inf
@@ -126,19 +123,14 @@ class AcceptPolicy:
         if not alone and not self._stopped:
             self._paused_until = now + _PAUSE
             self._arm()
-        if now < self._next_line:
-            self._left_out += 1
+        if not self._lines.passes(now):
             return None
-        self._next_line = now + _LINE_INTERVAL
         text = f"accepting a connection failed: {errno_name}"
         if hint := _HINTS.get(errno_name):
             text += f" ({hint})"
         if not alone:
             text += f"; waiting {_PAUSE * 1000:.0f} ms"
-        if self._left_out:
-            text += f"; {self._left_out} more failures since the last line"
-        self._left_out = 0
-        return LogLine("WARNING" if alone else "ERROR", text)
+        return LogLine("WARNING" if alone else "ERROR", self._lines.complete(text))
 
     def handle_timeout(self, now: float) -> None:
         """Time has passed: a pause that is over ends. Early or repeated calls are harmless."""

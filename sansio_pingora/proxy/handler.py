@@ -8,6 +8,7 @@ from sansio_pingora.apps import HttpAcceptor, HttpOptions
 from sansio_pingora.connectors import Connector, UpstreamConnection
 from sansio_pingora.errors import Error
 from sansio_pingora.http1 import Http1Client, NativeCodec
+from sansio_pingora.layers import upstream_layers
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Acceptor, Lane, LogLine
 from sansio_pingora.proxy.budget import RetryBudget
@@ -63,7 +64,7 @@ class ProxyHandler:
         self.filters = filters
         self.limits = limits
         self._options = options
-        self.connector = Connector(lane, limits, self._new_connection)
+        self.connector = Connector(lane, limits, self._new_connection, upstream_layers)
         self.budget = RetryBudget(limits.retry_budget)
 
     def begin(self, session: ServerSession, now: float) -> Exchange:

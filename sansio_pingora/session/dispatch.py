@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from sansio_pingora.digests import Digest
@@ -38,13 +39,21 @@ class HttpHandler(Protocol):
 class Dispatcher:
     """The receiver of one client connection's events."""
 
-    __slots__ = ("_exchanges", "_handler", "_info", "connection")
+    __slots__ = ("_exchanges", "_handler", "_info", "_unestablished", "connection")
 
-    def __init__(self, connection: Connection, handler: HttpHandler, info: TransportInfo | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        handler: HttpHandler,
+        info: TransportInfo | None,
+        unestablished: Callable[[Error | None, float], None] | None = None,
+    ) -> None:
+        """*unestablished* is told when the connection ends before its layers are through."""
         self.connection = connection
         self._handler = handler
         self._info = info
         self._exchanges = Held()
+        self._unestablished = unestablished
 
     def share(self, digest: Digest) -> None:
         """What every session of this connection says of its transport."""
@@ -77,12 +86,15 @@ class Dispatcher:
 
     def _established(self, event: Established) -> None:
         self.connection = event.connection
+        self._unestablished = None
         self.share(event.digest)
         if event.connection.endpoint is not None:
             self._info = event.connection.endpoint.info
 
     def _connection_closed(self, error: Error | None, now: float) -> None:
         """Exchanges that were not told already, because the connection was aborted from our side, are told now."""
+        if self._unestablished is not None:
+            self._unestablished(error, now)
         held = list(self._exchanges.values())
         self._exchanges.clear()
         for exchange in held:

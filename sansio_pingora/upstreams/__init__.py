@@ -3,5 +3,6 @@
 from sansio_pingora.upstreams.alpn import ALPN
 from sansio_pingora.upstreams.options import PeerOptions
 from sansio_pingora.upstreams.peer import AttemptObserver, BasicPeer, HttpPeer, Peer, Scheme
+from sansio_pingora.upstreams.tunnel import Proxy
 
-__all__ = ["ALPN", "AttemptObserver", "BasicPeer", "HttpPeer", "Peer", "PeerOptions", "Scheme"]
+__all__ = ["ALPN", "AttemptObserver", "BasicPeer", "HttpPeer", "Peer", "PeerOptions", "Proxy", "Scheme"]

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
+from sansio_pingora.proxy_protocol import ProxyHeader
 from sansio_pingora.transport import DialOptions, SocketAddr, TcpKeepalive
 from sansio_pingora.upstreams.alpn import ALPN
+from sansio_pingora.upstreams.tunnel import add_fields, connect_head
+from sansio_pingora.wire import RequestHeader, ResponseHeader, Text
 
 __all__ = ["PeerOptions"]
 
@@ -22,6 +25,7 @@ class PeerOptions:
     not have yet are refused when set to anything but their default.
 
     :raises ValueError: a value is out of range, or takes effect with something not spoken yet.
+    :raises Error: ``INVALID_HTTP_HEADER``: a field for a proxy is not legal.
     """
 
     bind_to: SocketAddr | str | None = None
@@ -74,8 +78,13 @@ class PeerOptions:
     """
     allow_h1_response_invalid_content_length: bool = False
     """Read a response with an invalid Content-Length until the end of the connection, instead of refusing it."""
-    extra_proxy_headers: Mapping[str, bytes] | None = None
-    """More fields for the CONNECT request to a proxy."""
+    proxy_protocol: ProxyHeader | None = None
+    """The first that is sent on a connection, within a tunnel if there is one: whose requests it carries.
+    ``ProxyHeader.between(session.client_addr, session.server_addr)`` tells of the client. Connections are shared by
+    requests that tell the same.
+    """
+    extra_proxy_headers: Mapping[str, Text] | None = None
+    """More fields for the CONNECT request to a proxy; they replace those of the proxy."""
     curves: str | None = None
     """The groups of the TLS key exchange, colon separated."""
     second_keyshare: bool = True
@@ -92,8 +101,8 @@ class PeerOptions:
     It may decide where the connection ends, so only peers with an equal hook share connections:
     name one function and pass that, since a lambda per request would never find a kept connection.
     """
-    proxy_digest_user_data_hook: Any = None
-    """Adds to what is known of a proxy's connection."""
+    proxy_digest_user_data_hook: Callable[[RequestHeader, ResponseHeader], Any] | None = None
+    """Called when a proxy has opened a tunnel; what it returns is the ``user_data`` of the connection's ProxyDigest."""
     upstream_tls_handshake_complete_hook: Any = None
     """Adds to what is known of a TLS connection."""
 
@@ -122,12 +131,16 @@ class PeerOptions:
             raise ValueError("peer option h2_ping_interval takes seconds above 0, or None for no PING")
         if self.dscp is not None and not (_is_whole(self.dscp) and 0 <= self.dscp <= 255):
             raise ValueError(f"peer option dscp takes the TOS byte, 0 to 255, or None, not {self.dscp!r}")
+        if self.extra_proxy_headers is not None:
+            extra = dict(self.extra_proxy_headers)  # a copy: what it was is in the reuse key
+            add_fields(connect_head("a", 1), extra.items())
+            object.__setattr__(self, "extra_proxy_headers", extra)
         if isinstance(self.bind_to, str):
             object.__setattr__(self, "bind_to", SocketAddr.parse(self.bind_to))  # frozen, and not yet shared
         if isinstance(self.bind_to, SocketAddr) and self.bind_to.path is not None:
             raise ValueError(f"peer option bind_to takes address:port, not {self.bind_to}")
         if any(getattr(self, name) != _DEFAULTS[name] for name in _IDENTITY):
-            object.__setattr__(self, "identity", tuple(getattr(self, name) for name in _IDENTITY))
+            object.__setattr__(self, "identity", tuple(_frozen(getattr(self, name)) for name in _IDENTITY))
 
     def set_http_version(self, maximum: int, minimum: int) -> Self:
         """The same options with the HTTP versions from *minimum* to *maximum*; these stay as they are.
@@ -146,6 +159,10 @@ class PeerOptions:
             tcp_fast_open=self.tcp_fast_open,
             tweak=self.upstream_tcp_sock_tweak_hook,
         )
+
+
+def _frozen(value: object) -> object:
+    return tuple(value.items()) if isinstance(value, Mapping) else value
 
 
 def _is_number(value: object) -> bool:
@@ -178,8 +195,6 @@ _NOT_IN_FORCE = {
     "curves": "TLS",
     "second_keyshare": "TLS",
     "upstream_tls_handshake_complete_hook": "TLS",
-    "extra_proxy_headers": "CONNECT through a proxy",
-    "proxy_digest_user_data_hook": "CONNECT through a proxy",
     "tracer": "connection tracing",
     "custom_l4": "custom connects",
 }
@@ -202,6 +217,7 @@ _IDENTITY = (
     "h2_stream_window_size",
     "h2_connection_window_size",
     "allow_h1_response_invalid_content_length",
+    "proxy_protocol",
     "extra_proxy_headers",
     "curves",
     "second_keyshare",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from enum import Enum
 from functools import lru_cache
 from typing import Protocol, Self
@@ -10,6 +10,8 @@ from typing import Protocol, Self
 from sansio_pingora.errors import Error
 from sansio_pingora.transport import SocketAddr
 from sansio_pingora.upstreams.options import PeerOptions
+from sansio_pingora.upstreams.tunnel import Proxy
+from sansio_pingora.wire import Text
 
 __all__ = ["AttemptObserver", "BasicPeer", "HttpPeer", "Peer", "Scheme"]
 
@@ -35,6 +37,10 @@ class Peer(Protocol):
     @property
     def options(self) -> PeerOptions:
         """What it wants otherwise than the service's limits."""
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """Through which it is reached."""
 
 
 _NO_OPTIONS = PeerOptions()
@@ -62,10 +68,11 @@ class AttemptObserver(Protocol):
 
 
 class _AnyPeer:
-    __slots__ = ("address", "options", "reuse_key", "sni")
+    __slots__ = ("address", "options", "proxy", "reuse_key", "sni")
 
     address: SocketAddr
     options: PeerOptions
+    proxy: Proxy | None
     reuse_key: tuple[Hashable, ...]
     sni: str
 
@@ -96,6 +103,7 @@ class HttpPeer(_AnyPeer):
         sni: str = "",
         *,
         group_key: int = 0,
+        proxy: Proxy | None = None,
         options: PeerOptions | None = None,
     ) -> None:
         if tls:
@@ -105,12 +113,15 @@ class HttpPeer(_AnyPeer):
         self.group_key = group_key
         self.attempt: AttemptObserver | None = None
         """Told by a proxy of the attempt that this peer was made for."""
+        self.proxy = proxy
         if options is None:
             self.options = _NO_OPTIONS
         else:
             self.options = options
             if options.identity:
                 self.reuse_key += options.identity
+        if proxy is not None:
+            self.reuse_key += (proxy.identity,)
 
     @classmethod
     def new_uds(
@@ -128,6 +139,27 @@ class HttpPeer(_AnyPeer):
         """
         return cls(f"unix:{path}", tls, sni, group_key=group_key, options=options)
 
+    @classmethod
+    def new_proxy(
+        cls,
+        next_hop: Peer | SocketAddr | str,
+        host: str,
+        port: int,
+        tls: bool = False,
+        sni: str = "",
+        headers: Iterable[tuple[Text, Text]] = (),
+        *,
+        group_key: int = 0,
+        options: PeerOptions | None = None,
+    ) -> Self:
+        """An HTTP server at *host* and *port*, reached through the proxy at *next_hop*: see :class:`Proxy`.
+
+        :raises ValueError: as for the peer itself.
+        :raises Error: as for the proxy.
+        """
+        proxy = Proxy(next_hop, host, port, headers)
+        return cls(SocketAddr(host, port), tls, sni, group_key=group_key, proxy=proxy, options=options)
+
     @property
     def scheme(self) -> Scheme:
         """How it is spoken to."""
@@ -135,7 +167,8 @@ class HttpPeer(_AnyPeer):
 
     def __str__(self) -> str:
         sni = f", sni: {self.sni}" if self.sni else ""
-        return f"addr: {self.address}, scheme: {self.scheme.value}{sni}"
+        proxy = f", proxy: {self.proxy}" if self.proxy else ""
+        return f"addr: {self.address}, scheme: {self.scheme.value}{sni}{proxy}"
 
     def __repr__(self) -> str:
         return f"<HttpPeer {self}>"
@@ -154,6 +187,7 @@ class BasicPeer(_AnyPeer):
             raise ValueError(f"sni {sni!r} takes effect with TLS, which this version does not speak yet: leave it out")
         self.address, self.reuse_key = _identify("tcp", address, sni, 0)
         self.sni = sni
+        self.proxy = None
         self.options = _NO_OPTIONS if options is None else options
         self.reuse_key += self.options.identity
 

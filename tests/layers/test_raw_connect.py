@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType, LocalProtocolError
-from sansio_pingora.layers import ConnectProxyError, RawConnect, connect_request
+from sansio_pingora.layers import ConnectProxyError, RawConnect
 from sansio_pingora.limits import Limits
+from sansio_pingora.upstreams import Proxy
 
 OK = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 def connecting(**limits):
-    return RawConnect(connect_request("a.test", 443), Limits(**limits))
+    return RawConnect(Proxy("127.0.0.1:1", "a.test", 443).request(), Limits(**limits))
 
 
 def hear(tunnel, answer, step):
@@ -25,54 +26,11 @@ def hear(tunnel, answer, step):
 
 
 def test_the_request():
-    head = connect_request("pingora.org", 123, [("foo", "Bar")])
+    head = Proxy("127.0.0.1:1", "pingora.org", 123, [("foo", "Bar")]).request()
 
     assert RawConnect(head, Limits()).request() == (
         b"CONNECT pingora.org:123 HTTP/1.1\r\nHost: pingora.org:123\r\nfoo: Bar\r\n\r\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("host", "authority"),
-    [("::1", b"[::1]:123"), ("192.0.2.1", b"192.0.2.1:123"), ("a-b.test", b"a-b.test:123"), ("a_b", b"a_b:123")],
-)
-def test_the_authority(host, authority):
-    head = connect_request(host, 123)
-
-    assert head.target == authority
-    assert head.get("host") == authority
-
-
-def test_a_later_field_replaces_an_earlier_one():
-    head = connect_request("a.test", 1, [("X", "1"), ("Y", "2"), ("x", "3"), ("Host", "b.test")])
-
-    assert head.fields.get_all("x") == [b"3"]
-    assert head.fields.get_all("host") == [b"b.test"]
-
-
-@pytest.mark.parametrize(
-    ("host", "port", "fields", "text"),
-    [
-        ("", 1, [], "':1'"),
-        ("a b", 1, [], "'a b:1'"),
-        ("a.test", 65536, [], "'a.test:65536'"),
-        ("a.test", -1, [], "'a.test:-1'"),
-        ("[::1]", 1, [], "'[[::1]]:1'"),
-        ("::g", 1, [], "'[::g]:1'"),
-        ("a\r\nX: y", 1, [], "CONNECT needs host:port"),
-        ("ü.test", 1, [], "CONNECT needs host:port"),
-        ("☃.test", 1, [], "CONNECT needs host:port"),
-        ("a.test", 1, [("x y", "1")], "is not a token"),
-        ("a.test", 1, [("x", "1\r\ny: 2")], "control byte"),
-        ("a.test", 1, [("Content-Length", "0")], "leave the field content-length out"),
-        ("a.test", 1, [("transfer-encoding", "chunked")], "leave the field transfer-encoding out"),
-    ],
-)
-def test_what_no_proxy_is_asked(host, port, fields, text):
-    with pytest.raises(Error, match=re.escape(text)) as caught:
-        connect_request(host, port, fields)
-
-    assert caught.value.etype is ErrorType.INVALID_HTTP_HEADER
 
 
 @pytest.mark.parametrize(

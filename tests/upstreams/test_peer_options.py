@@ -4,6 +4,8 @@ import dataclasses
 
 import pytest
 
+from sansio_pingora.errors import Error
+from sansio_pingora.proxy_protocol import ProxyHeader
 from sansio_pingora.transport import DialOptions, SocketAddr, TcpKeepalive
 from sansio_pingora.upstreams import ALPN, HttpPeer, PeerOptions
 
@@ -27,6 +29,9 @@ _IN_FORCE = {
     "h2_stream_window_size": 1 << 20,
     "h2_connection_window_size": 1 << 20,
     "upstream_tcp_sock_tweak_hook": print,
+    "extra_proxy_headers": {"a": b"b"},
+    "proxy_digest_user_data_hook": print,
+    "proxy_protocol": ProxyHeader(2, local=True),
 }
 _LATER = {
     "use_system_certs": (False, "TLS"),
@@ -38,8 +43,6 @@ _LATER = {
     "curves": ("X25519", "TLS"),
     "second_keyshare": (False, "TLS"),
     "upstream_tls_handshake_complete_hook": (print, "TLS"),
-    "extra_proxy_headers": ({"a": b"b"}, "CONNECT"),
-    "proxy_digest_user_data_hook": (print, "CONNECT"),
     "tracer": (object(), "connection tracing"),
     "custom_l4": (object(), "custom connects"),
 }
@@ -89,6 +92,17 @@ def test_later_options_say_what_they_need(name):
 def test_values_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name}|address"):
         PeerOptions(**{name: value})
+
+
+def test_fields_for_a_proxy_are_checked_and_copied():
+    with pytest.raises(Error, match="is not a token"):
+        PeerOptions(extra_proxy_headers={"a b": b"c"})
+    with pytest.raises(Error, match="leave the field content-length out"):
+        PeerOptions(extra_proxy_headers={"Content-Length": b"1"})
+    mine = {"a": b"b"}
+    options = PeerOptions(extra_proxy_headers=mine)
+    mine["a"] = b"c"
+    assert options.extra_proxy_headers == {"a": b"b"}
 
 
 def test_bind_to_may_be_text():

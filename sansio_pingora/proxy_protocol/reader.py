@@ -7,8 +7,8 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
 from sansio_pingora.errors import Error, ErrorType
-from sansio_pingora.layers.proxy_header import PROXY_SIGNATURE, UNIX_PATH_SIZE, ProxyHeader
-from sansio_pingora.layers.proxy_tlv import MAX_UNIQUE_ID, ProxyTlv, TlvType, crc32c, read_tlvs
+from sansio_pingora.proxy_protocol.header import PROXY_SIGNATURE, UNIX_PATH_SIZE, ProxyHeader
+from sansio_pingora.proxy_protocol.tlv import MAX_UNIQUE_ID, ProxyTlv, TlvType, crc32c, read_tlvs
 from sansio_pingora.transport import SocketAddr
 
 __all__ = ["MAX_PROXY_HEADER", "NoProxyHeader", "ReadProxyHeader", "read_proxy_header"]

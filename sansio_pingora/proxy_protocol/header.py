@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Self
 
-from sansio_pingora.layers.proxy_tlv import ProxyTlv, crc32c
+from sansio_pingora.proxy_protocol.tlv import ProxyTlv, crc32c
 from sansio_pingora.transport import SocketAddr
 
 __all__ = ["PROXY_SIGNATURE", "ProxyHeader"]

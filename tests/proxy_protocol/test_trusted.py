@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sansio_pingora.layers import TrustedSources
+from sansio_pingora.proxy_protocol import TrustedSources
 from sansio_pingora.transport import SocketAddr
 
 

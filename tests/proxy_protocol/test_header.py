@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType
-from sansio_pingora.layers import (
+from sansio_pingora.proxy_protocol import (
     MAX_PROXY_HEADER,
     PROXY_SIGNATURE,
     NoProxyHeader,
@@ -22,7 +22,7 @@ from sansio_pingora.layers import (
     TlvType,
     read_proxy_header,
 )
-from sansio_pingora.layers.proxy_tlv import crc32c, read_tlvs
+from sansio_pingora.proxy_protocol.tlv import crc32c, read_tlvs
 from sansio_pingora.transport import SocketAddr
 
 V4 = SocketAddr("192.0.2.1", 56324), SocketAddr("198.51.100.7", 443)
