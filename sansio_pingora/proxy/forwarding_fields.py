@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sansio_pingora.layers import TrustedSources
+from sansio_pingora.proxy_protocol import TrustedSources
 from sansio_pingora.transport import SocketAddr
 
 if TYPE_CHECKING:
