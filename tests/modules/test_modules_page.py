@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sansio_pingora.modules import HttpModule, ResponseCompression
+from sansio_pingora.modules import GrpcWebBridge, HttpModule, ResponseCompression
+from sansio_pingora.proxy import HttpProxy
+from sansio_pingora.upstreams import ALPN
 from tests.proxy.harness import Bench, dechunk, head_of, status_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "modules.md").read_text("utf-8")
@@ -44,6 +46,12 @@ def test_parts_of_files(names):
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=1-2\r\n\r\n")
     bench.origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
     assert head_of(client.take())[2] == b"el"
+
+
+def test_grpc(names):
+    table = HttpProxy(names["Grpc"]())._filters
+    assert type(table.downstream_modules.build_ctx().modules[0]) is GrpcWebBridge
+    assert names["Grpc"]().upstream_peer(None, None).options.alpn is ALPN.H2
 
 
 def test_every_method_and_option_is_there():
