@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["DialOptions", "SocketAddr", "TcpKeepalive", "TransportInfo"]
+__all__ = ["BindTo", "DialOptions", "SocketAddr", "TcpKeepalive", "TransportInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,29 @@ class TcpKeepalive:
 
 
 @dataclass(frozen=True, slots=True)
+class BindTo:
+    """Where a connection comes from.
+
+    :raises ValueError: no range of ports, or a fall-back from none.
+    """
+
+    addr: SocketAddr | None = None
+    """Source address; port 0 lets the kernel choose. None: the kernel chooses both."""
+    port_range: tuple[int, int] | None = None
+    """First and last source port to choose from; ``(0, 0)`` is the system's own range. Linux 6.3 and later."""
+    fallback: bool = False
+    """Where no port of the range is free, or the kernel knows no ranges: connect without the range."""
+
+    def __post_init__(self) -> None:
+        if self.port_range is not None:
+            low, high = self.port_range
+            if (low, high) != (0, 0) and not 0 < low <= high <= 65_535:
+                raise ValueError(f"port_range goes from 1 to 65535, the first not above the last, not {low} to {high}")
+        elif self.fallback:
+            raise ValueError("fallback takes effect with a port_range: set one, or leave it out")
+
+
+@dataclass(frozen=True, slots=True)
 class DialOptions:
     """How an upstream socket is prepared before it connects."""
 
@@ -84,5 +107,9 @@ class DialOptions:
     dscp: int | None = None
     """The whole TOS byte, as Pingora takes it."""
     tcp_fast_open: bool = False
+    bind_port_range: tuple[int, int] | None = None
+    """First and last source port; see :class:`BindTo`."""
+    bind_fallback: bool = False
+    """Connect without the range where it has no free port."""
     tweak: Callable[[Any], None] | None = field(default=None, compare=False)
     """Called with the socket just before it connects."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from sansio_pingora.proxy_protocol import ProxyHeader
-from sansio_pingora.transport import DialOptions, SocketAddr, TcpKeepalive
+from sansio_pingora.transport import BindTo, DialOptions, SocketAddr, TcpKeepalive
 from sansio_pingora.upstreams.alpn import ALPN
 from sansio_pingora.upstreams.tunnel import add_fields, connect_head
 from sansio_pingora.wire import RequestHeader, ResponseHeader, Text
@@ -28,8 +28,8 @@ class PeerOptions:
     :raises Error: ``INVALID_HTTP_HEADER``: a field for a proxy is not legal.
     """
 
-    bind_to: SocketAddr | str | None = None
-    """Source address of the connection; port 0 lets the kernel choose one. Kept as a SocketAddr."""
+    bind_to: SocketAddr | BindTo | str | None = None
+    """Source address of the connection; port 0 lets the kernel choose one. Text is kept as a SocketAddr."""
     connection_timeout: float | None = None
     """For one connect."""
     total_connection_timeout: float | None = None
@@ -137,8 +137,9 @@ class PeerOptions:
             object.__setattr__(self, "extra_proxy_headers", extra)
         if isinstance(self.bind_to, str):
             object.__setattr__(self, "bind_to", SocketAddr.parse(self.bind_to))  # frozen, and not yet shared
-        if isinstance(self.bind_to, SocketAddr) and self.bind_to.path is not None:
-            raise ValueError(f"peer option bind_to takes address:port, not {self.bind_to}")
+        bind_to = self.bind_to.addr if isinstance(self.bind_to, BindTo) else self.bind_to
+        if isinstance(bind_to, SocketAddr) and bind_to.path is not None:
+            raise ValueError(f"peer option bind_to takes address:port, not {bind_to}")
         if any(getattr(self, name) != _DEFAULTS[name] for name in _IDENTITY):
             object.__setattr__(self, "identity", tuple(_frozen(getattr(self, name)) for name in _IDENTITY))
 
@@ -151,8 +152,11 @@ class PeerOptions:
 
     def dial_options(self) -> DialOptions:
         """How the socket is prepared before it connects."""
+        bind_to = self.bind_to if isinstance(self.bind_to, BindTo) else None
         return DialOptions(
-            bind_to=self.bind_to if isinstance(self.bind_to, SocketAddr) else None,
+            bind_to=bind_to.addr if bind_to else self.bind_to,  # type: ignore[arg-type]  # text was parsed
+            bind_port_range=bind_to.port_range if bind_to else None,
+            bind_fallback=bind_to is not None and bind_to.fallback,
             tcp_keepalive=self.tcp_keepalive,
             tcp_recv_buf=self.tcp_recv_buf,
             dscp=self.dscp,

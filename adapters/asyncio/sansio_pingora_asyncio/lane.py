@@ -12,13 +12,22 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from sansio_pingora.errors import Error
 from sansio_pingora.listeners import AcceptPolicy
 from sansio_pingora.machine import Coordinator, Dial, RunFilter
 from sansio_pingora.transport import TransportInfo
-from sansio_pingora_asyncio.dialing import Dialling
 from sansio_pingora_asyncio.filters import BlockingCalls, FilterTask
 from sansio_pingora_asyncio.transport import Transport
-from sansio_pingora_posix import LaneRunner, Listener
+from sansio_pingora_posix import (
+    Connecting,
+    LaneRunner,
+    Listener,
+    Watched,
+    call_error,
+    connect_error,
+    is_numeric,
+    socket_addr,
+)
 
 __all__ = ["AsyncioLane"]
 
@@ -49,7 +58,7 @@ class AsyncioLane(LaneRunner):
         self._watching = False
         self._transports: set[Transport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._dials: dict[tuple[int, int], Dialling] = {}
+        self._dials: dict[tuple[int, int], Connecting] = {}
         self._filters: dict[int, FilterTask] = {}
         self._blocking = BlockingCalls(self.loop)
         self._calls = 0
@@ -211,25 +220,80 @@ class AsyncioLane(LaneRunner):
     # ── dialling ─────────────────────────────────────────────────────────────────────
 
     def dial(self, owner: Coordinator, command: Dial, now: float) -> None:
-        """Connect, in a task; a name's addresses are tried one after the other."""
-        key = id(owner), command.token
-
-        async def make(sock: socket.socket, made: Callable[[Transport, float], None]) -> None:
-            await self._make(sock, self._new_transport(sock, made, None))
-
-        def done(outcome: Any, now: float) -> None:
-            self._dials.pop(key, None)
-            self.answer(owner, command.token, outcome, now)
-            self.settle(now)
-
-        dialling = Dialling(self.loop, command, make, done)
-        self._dials[key] = dialling
-        self._keep(dialling.task)
+        """Connect; a name is resolved in a thread of the loop's, and its addresses race."""
+        dialling = Connecting(self, owner, command)
+        self._dials[id(owner), command.token] = dialling
+        address = command.address
+        if address.path is not None or is_numeric(address.host):
+            dialling.start([address], now)
+        else:
+            self._keep(self.loop.create_task(self._resolve(dialling)))
 
     def cancel_dial(self, owner: Coordinator, token: int) -> None:
         """Forget the dial and close its socket, if it has come so far."""
         if dialling := self._dials.pop((id(owner), token), None):
-            dialling.cancel()
+            dialling.close()
+
+    async def _resolve(self, dialling: Connecting) -> None:
+        address = dialling.command.address
+        try:
+            found = await self.loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        except Exception as exc:
+            dialling.resolved(None, exc, monotonic())
+        else:
+            addresses = [addr for family, *_, value in found if (addr := socket_addr(value, family)) is not None]
+            dialling.resolved(addresses, None, monotonic())
+        self.settle(monotonic())
+
+    def watch_connect(self, sock: socket.socket, watched: Watched) -> None:
+        """See :class:`~sansio_pingora_posix.connecting.ConnectingOwner`."""
+        self.loop.add_writer(sock, self._on_writable, watched)
+
+    def _on_writable(self, watched: Watched) -> None:
+        now = monotonic()
+        try:
+            watched.on_writable(now)
+        except Exception as exc:
+            watched.on_bug(exc, now)
+        self.settle(now)
+
+    def forget_connect(self, sock: socket.socket) -> None:
+        """See :class:`~sansio_pingora_posix.connecting.ConnectingOwner`."""
+        self.loop.remove_writer(sock)
+
+    def connected(self, connecting: Connecting, sock: socket.socket, info: TransportInfo, now: float) -> None:
+        """See :class:`~sansio_pingora_posix.connecting.ConnectingOwner`: the loop is to make a transport of it."""
+        transport = self._new_transport(sock, partial(self._stand, connecting, info), None)
+        task = self.loop.create_task(self._make(sock, transport))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._dial_over, connecting))
+
+    def _stand(self, connecting: Connecting, info: TransportInfo, transport: Transport, now: float) -> None:
+        if self._dials.get((id(connecting.coordinator), connecting.command.token)) is not connecting:
+            transport.drop()  # it was cancelled meanwhile
+            return
+        endpoint = connecting.command.endpoint
+        endpoint.info = info
+        transport.bind(endpoint)
+        self._dialled(connecting, info, now)
+
+    def _dial_over(self, connecting: Connecting, task: asyncio.Task[None]) -> None:
+        """The loop has made the transport, or could not: then nobody has told the coordinator."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            address = connecting.command.address
+            error = connect_error(exc, address) if isinstance(exc, OSError) else call_error(exc)
+            self.not_connected(connecting, error, monotonic())
+
+    def not_connected(self, connecting: Connecting, error: Error, now: float) -> None:
+        """See :class:`~sansio_pingora_posix.connecting.ConnectingOwner`."""
+        self._dialled(connecting, error, now)
+
+    def _dialled(self, connecting: Connecting, outcome: TransportInfo | Error, now: float) -> None:
+        owner, token = connecting.coordinator, connecting.command.token
+        if self._dials.pop((id(owner), token), None) is not None:
+            self.answer(owner, token, outcome, now)
+            self.settle(now)
 
     # ── filters ──────────────────────────────────────────────────────────────────────
 
@@ -280,7 +344,7 @@ class AsyncioLane(LaneRunner):
         """End what is left; no task, timer, transport or watched socket of this lane exists afterwards."""
         self.abort(monotonic())
         for dialling in self._dials.values():
-            dialling.cancel()
+            dialling.close()
         self._dials.clear()
         self._blocking.close()
         while self._tasks or self._transports:

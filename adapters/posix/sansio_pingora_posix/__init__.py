@@ -3,6 +3,7 @@
 from sansio_pingora_posix.addresses import is_numeric, resolve, sockaddr, socket_addr, transport_info
 from sansio_pingora_posix.binding import bind, close_listener
 from sansio_pingora_posix.client import ClientCall
+from sansio_pingora_posix.connecting import Connecting
 from sansio_pingora_posix.control import Control, Stop, install_signals
 from sansio_pingora_posix.dialing import connect_result, dial_socket, start_connect
 from sansio_pingora_posix.faults import connect_error, errno_name, lost_error
@@ -17,6 +18,7 @@ from sansio_pingora_posix.tls_contexts import StdlibTls, read_ca, read_cert_key
 
 __all__ = [
     "ClientCall",
+    "Connecting",
     "Control",
     "LaneRunner",
     "Listener",

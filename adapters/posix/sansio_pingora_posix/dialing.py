@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 import sys
 
 from sansio_pingora.transport import DialOptions, SocketAddr
@@ -15,6 +16,8 @@ __all__ = ["connect_result", "dial_socket", "start_connect"]
 
 _IP_BIND_ADDRESS_NO_PORT = 24
 """Linux: leave the port to connect, which may share it between destinations. The socket module has no name for it."""
+_IP_LOCAL_PORT_RANGE = 51
+"""Linux 6.3: the first source port in the low half, the last in the high one."""
 _TCP_FASTOPEN_CONNECT = getattr(socket, "TCP_FASTOPEN_CONNECT", 30)
 _LINUX = sys.platform == "linux"
 
@@ -62,6 +65,11 @@ def connect_result(sock: socket.socket) -> None:
 
 
 def _prepare(sock: socket.socket, family: int, options: DialOptions) -> None:
+    if options.bind_port_range is not None:
+        low, high = options.bind_port_range
+        if not _LINUX:
+            raise OSError(errno.ENOPROTOOPT, "ranges of source ports are Linux's alone")
+        sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, struct.pack("I", low | high << 16))
     if options.bind_to is not None:
         if _LINUX:
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)

@@ -25,6 +25,7 @@ _HINTS = {
     errno.EAGAIN: "the backlog of the Unix socket is full",
     errno.EACCES: "check the permissions of the Unix socket, or the firewall",
     errno.EPERM: "a local firewall rule forbids it",
+    errno.ENOPROTOOPT: "a range of source ports needs Linux 6.3",
     errno.EMFILE: "no descriptor is free: raise the limit (ulimit -n)",
 }
 

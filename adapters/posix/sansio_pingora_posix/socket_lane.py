@@ -13,13 +13,11 @@ from sansio_pingora.errors import Error
 from sansio_pingora.listeners import AcceptPolicy
 from sansio_pingora.machine import Acceptor, Coordinator, Dial, RunFilter
 from sansio_pingora.transport import SocketAddr, TransportInfo
-from sansio_pingora_posix.addresses import is_numeric, resolve, transport_info
-from sansio_pingora_posix.dialing import connect_result, dial_socket, start_connect
-from sansio_pingora_posix.faults import connect_error
+from sansio_pingora_posix.addresses import is_numeric, resolve
+from sansio_pingora_posix.connecting import Connecting
 from sansio_pingora_posix.lane_runner import LaneRunner, call_error
 from sansio_pingora_posix.listener import Listener
 from sansio_pingora_posix.listening import ListeningSet
-from sansio_pingora_posix.socket_options import prepare_connected
 from sansio_pingora_posix.stream_transport import Poller, StreamTransport, Watched
 
 __all__ = ["SocketLane"]
@@ -36,7 +34,7 @@ class SocketLane(LaneRunner):
         super().__init__(policy)
         self.poller = poller
         self._doors: list[_Door] = []
-        self._dials: dict[tuple[int, int], _Dialling] = {}
+        self._dials: dict[tuple[int, int], Connecting] = {}
         self._accept_limit = accept_limit
         self._let_go: Callable[[], None] = _nothing
         self.calls = 0
@@ -98,28 +96,45 @@ class SocketLane(LaneRunner):
     # ── dialling ─────────────────────────────────────────────────────────────────────
 
     def dial(self, owner: Coordinator, command: Dial, now: float) -> None:
-        """Connect; a name is resolved off the lane, and its addresses are tried one after the other."""
-        dialling = _Dialling(self, owner, command)
-        self._dials[id(owner), command.token] = dialling
+        """Connect; a name is resolved off the lane, and its addresses race."""
+        connecting = Connecting(self, owner, command)
+        self._dials[id(owner), command.token] = connecting
         address = command.address
         if address.path is not None or is_numeric(address.host):
-            try:
-                dialling.start([address], now)
-            except Exception as exc:  # of the user's own tweak, for one
-                dialling.on_bug(exc, now)
+            connecting.start([address], now)
         else:
-            self.offload(lambda: self.resolve(address), dialling.resolved)
+            self.offload(lambda: self.resolve(address), connecting.resolved)
 
     def cancel_dial(self, owner: Coordinator, token: int) -> None:
         """Forget the dial and close its socket, if it has come so far."""
-        dialling = self._dials.pop((id(owner), token), None)
-        if dialling is not None:
-            dialling.close()
+        connecting = self._dials.pop((id(owner), token), None)
+        if connecting is not None:
+            connecting.close()
 
-    def dialled(self, dialling: _Dialling, value: TransportInfo | Error, now: float) -> None:
-        """A dial has come to its end."""
-        del self._dials[id(dialling.owner), dialling.command.token]
-        self.answer(dialling.owner, dialling.command.token, value, now)
+    def watch_connect(self, sock: socket.socket, watched: Watched) -> None:
+        """See :class:`~sansio_pingora_posix.connecting.ConnectingOwner`."""
+        self.poller.watch(sock, False, True, watched)
+
+    def forget_connect(self, sock: socket.socket) -> None:
+        """See :class:`~sansio_pingora_posix.connecting.ConnectingOwner`."""
+        self.poller.forget(sock)
+
+    def connected(self, connecting: Connecting, sock: socket.socket, info: TransportInfo, now: float) -> None:
+        """See :class:`~sansio_pingora_posix.connecting.ConnectingOwner`."""
+        endpoint = connecting.command.endpoint
+        endpoint.info = info
+        endpoint.driver = StreamTransport(sock, endpoint, self.poller)
+        self.lane.attach(endpoint)
+        self._dialled(connecting, info, now)
+
+    def not_connected(self, connecting: Connecting, error: Error, now: float) -> None:
+        """See :class:`~sansio_pingora_posix.connecting.ConnectingOwner`."""
+        self._dialled(connecting, error, now)
+
+    def _dialled(self, connecting: Connecting, value: TransportInfo | Error, now: float) -> None:
+        owner, token = connecting.coordinator, connecting.command.token
+        del self._dials[id(owner), token]
+        self.answer(owner, token, value, now)
 
     # ── calls ────────────────────────────────────────────────────────────────────────
 
@@ -143,8 +158,8 @@ class SocketLane(LaneRunner):
 
     def close(self) -> None:
         """Give up the dials that are still under way."""
-        for dialling in list(self._dials.values()):
-            dialling.close()
+        for connecting in list(self._dials.values()):
+            connecting.close()
         self._dials.clear()
 
 
@@ -180,89 +195,3 @@ class _Door:
 
     def on_bug(self, exc: Exception, now: float) -> None:
         _LOG.error("accepting broke down", exc_info=exc)
-
-
-class _Dialling:
-    """One dial under way: over the addresses of its name, until one connects."""
-
-    __slots__ = ("_addresses", "_current", "_lane", "_sock", "closed", "command", "owner")
-
-    def __init__(self, lane: SocketLane, owner: Coordinator, command: Dial) -> None:
-        self._lane = lane
-        self._addresses: list[SocketAddr] = []
-        self._current = command.address
-        self._sock: socket.socket | None = None
-        self.owner = owner
-        self.command = command
-        self.closed = False
-
-    def resolved(self, addresses: Any, exc: Exception | None, now: float) -> None:
-        if self.closed:
-            return
-        if exc is not None:
-            error = connect_error(exc, self.command.address) if isinstance(exc, OSError) else call_error(exc)
-            self._lane.dialled(self, error, now)
-        else:
-            self.start(addresses, now)
-
-    def start(self, addresses: list[SocketAddr], now: float) -> None:
-        self._addresses = addresses
-        self._try_next(OSError(f"{self.command.address.host!r} has no address"), now)
-
-    def on_readable(self, now: float) -> None:
-        """Never watched for."""
-
-    def on_writable(self, now: float) -> None:
-        sock = self._sock
-        if sock is None:
-            return
-        self._lane.poller.forget(sock)
-        try:
-            connect_result(sock)
-            self._connected(sock, now)
-        except OSError as exc:
-            self._drop()
-            self._try_next(exc, now)
-
-    def on_bug(self, exc: Exception, now: float) -> None:
-        self.close()
-        self._lane.dialled(self, call_error(exc), now)
-
-    def close(self) -> None:
-        self.closed = True
-        if self._sock is not None:
-            self._lane.poller.forget(self._sock)
-            self._drop()
-
-    def _try_next(self, error: OSError, now: float) -> None:
-        """Pingora tries the first address alone; here ``localhost`` may be either of its two."""
-        while self._addresses:
-            self._current = self._addresses[0]
-            del self._addresses[0]
-            try:
-                self._sock = sock = dial_socket(self._current, self.command.options)
-                if not start_connect(sock, self._current):
-                    self._lane.poller.watch(sock, False, True, self)
-                else:
-                    self._connected(sock, now)
-                return
-            except OSError as exc:
-                self._drop()
-                error = exc
-        self._lane.dialled(self, connect_error(error, self._current), now)
-
-    def _connected(self, sock: socket.socket, now: float) -> None:
-        """:raises OSError: it was lost again at once."""
-        prepare_connected(sock, self.command.options)
-        info = transport_info(sock, now, self._current)
-        self._sock = None
-        endpoint = self.command.endpoint
-        endpoint.info = info
-        endpoint.driver = StreamTransport(sock, endpoint, self._lane.poller)
-        self._lane.lane.attach(endpoint)
-        self._lane.dialled(self, info, now)
-
-    def _drop(self) -> None:
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None

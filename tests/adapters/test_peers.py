@@ -1,0 +1,131 @@
+"""Peers on every runtime: names, several addresses, source ports."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import pytest
+
+from sansio_pingora.errors import ErrorType
+from sansio_pingora.transport import BindTo, SocketAddr
+from sansio_pingora.upstreams import PeerOptions
+from tests.adapters.harness import GET, RUNTIMES, To, answering, client, origin, served
+
+every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
+
+
+@contextlib.contextmanager
+def black_hole():
+    """A port of 127.0.0.2 that does not answer: a backlog that is full."""
+    with socket.socket() as server, contextlib.ExitStack() as fillers:
+        server.bind(("127.0.0.2", 0))
+        server.listen(0)
+        for _ in range(4):
+            filler = fillers.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """Names that resolve to what the test says, whoever asks."""
+    found: dict[str, list[str]] = {}
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host, port, *args, **options):
+        hosts = found.get(host)
+        if hosts is None:
+            return real(host, port, *args, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in hosts]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("sansio_pingora_posix.addresses.resolve.__defaults__", (getaddrinfo,))
+    monkeypatch.setattr("sansio_pingora_gevent.lane.getaddrinfo", getaddrinfo)
+    return found
+
+
+@every_runtime
+def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second(runtime, names):
+    with black_hole() as port, socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        names["service.test"] = ["127.0.0.2", "127.0.0.1"]
+        app = To(f"service.test:{port}")
+        # The loop of uvloop has a resolver of its own: there the name is not ours to make.
+        if runtime == "uvloop":
+            pytest.skip("uvloop resolves without the socket module")
+        with served(app, runtime) as server, client(server.address) as browser:
+            browser.send(GET)
+            sock, _ = listener.accept()
+            with sock:
+                assert sock.recv(65_536).startswith(b"GET / HTTP/1.1\r\n")
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                assert browser.message()[2] == b"ok"
+
+
+@every_runtime
+def test_a_name_that_cannot_be_resolved_is_in_the_error(runtime):
+    with served(app := To("nowhere.invalid:80"), runtime) as server, client(server.address) as browser:
+        browser.send(GET)
+        assert browser.status() == 502
+    assert app.ended[0].root_etype is ErrorType.CONNECT_NO_ROUTE
+    assert "cannot resolve 'nowhere.invalid'" in str(app.ended[0])
+
+
+@every_runtime
+def test_localhost_is_whichever_of_its_addresses_answers(runtime):
+    with (
+        origin(answering()) as target,
+        served(To(f"localhost:{target.address[1]}"), runtime) as server,
+        client(server.address) as browser,
+    ):
+        browser.send(GET)
+        assert browser.status() == 200
+
+
+@every_runtime
+def test_source_ports(runtime):
+    """A range of two ports, a fall-back, and an address."""
+    seen = []
+
+    def script(peer):
+        seen.append(peer.sock.getpeername())
+        answering()(peer)
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        low = min(probe.getsockname()[1], 60_000)
+    bind_to = BindTo(SocketAddr("127.0.0.3", 0), (low, low + 50), fallback=True)
+    with (
+        origin(script) as target,
+        served(To(target.peer, options=PeerOptions(bind_to=bind_to)), runtime) as server,
+        client(server.address) as browser,
+    ):
+        browser.send(GET)
+        assert browser.status() == 200
+    host, port = seen[0]
+    assert host == "127.0.0.3"
+    if _knows_ranges():
+        assert low <= port <= low + 50
+
+
+def _knows_ranges() -> bool:
+    with socket.socket() as sock:
+        try:
+            sock.setsockopt(socket.IPPROTO_IP, 51, (1 | 2 << 16).to_bytes(4, "little"))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("port_range", "fallback", "text"),
+    [((2000, 1000), False, "not 2000 to 1000"), ((0, 5), False, "not 0 to 5"), (None, True, "with a port_range")],
+)
+def test_what_is_no_source(port_range, fallback, text):
+    with pytest.raises(ValueError, match=text):
+        BindTo(None, port_range, fallback)
+    assert BindTo(None, (0, 0)).port_range == (0, 0)
+    assert BindTo(None, (1000, 1000)).port_range == (1000, 1000)
