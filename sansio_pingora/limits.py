@@ -104,6 +104,12 @@ class Limits:
     """Decoded bytes for each coded one of a response that is decompressed here, past the first MiB (bombs)."""
     max_decoded_body: int | None = None
     """A response that is decompressed here, decoded; past it the response fails."""
+    request_timeout: float | None = None
+    """From a request's head to the head of its response, over all attempts and filters of a proxy; then 504."""
+    retry_backoff: float = 0.0
+    """Before a second attempt; each further one waits twice as long, less up to half by chance. 0: at once."""
+    max_retry_backoff: float = 1.0
+    """No attempt waits longer than that."""
     retry_budget: float | None = 0.2
     """Retries allowed as a share of the requests of the last 10 s; ten are always allowed."""
 

@@ -26,12 +26,16 @@ Story = Generator[Any, Any, Any]
 class Answering(Routines):
     """What an exchange does before its first filter and behind its last, and how it answers when it fails."""
 
-    __slots__ = ("_handler", "attempts", "ctx", "filters", "phase", "session")
+    __slots__ = ("_handler", "attempts", "clock", "ctx", "filters", "overdue", "phase", "session")
 
     _handler: ProxyHandler
     attempts: int
     ctx: Any
     filters: FilterTable
+    clock: Story | None
+    """Over the time of the whole request, where it is bounded."""
+    overdue: Error | None
+    """The time of the whole request is up, and no filter is to go on as if it were not."""
     phase: str
     """The phase that the spine is in, for people."""
     session: ServerSession
@@ -41,6 +45,8 @@ class Answering(Routines):
         result = yield from self.run_form(found.form, partial(found.call, *args))
         if self.session.closed is not None:
             raise self.session.closed  # the filter was told and went on: nobody else is to
+        if self.overdue is not None:
+            raise self.overdue
         return result
 
     # ── the beginning ────────────────────────────────────────────────────────────────
@@ -95,6 +101,9 @@ class Answering(Routines):
     def _fail(self, error: Error) -> Story:
         """Answer a request that failed, as far as that can be done, and say why in one line of the log."""
         session, ctx = self.session, self.ctx
+        self.overdue = None  # from here on there is an answer
+        if self.clock is not None:
+            self.forget(self.clock)
         if self._waiting or session.closed is not None:
             self.stop_routines()  # a filter that still waits is of no use, and what follows would wait behind it
         session.on_proxy_failure(error)

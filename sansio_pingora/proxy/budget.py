@@ -1,10 +1,11 @@
-"""A ceiling on retries as a share of requests, so that a failing origin is not buried by them."""
+"""What keeps a failing origin from being buried by retries: a share of requests, and pauses between attempts."""
 
 from __future__ import annotations
 
 import math
+from zlib import crc32
 
-__all__ = ["RetryBudget"]
+__all__ = ["RetryBudget", "backoff"]
 
 _WINDOW = 10.0
 _ALWAYS = 10
@@ -43,3 +44,14 @@ class RetryBudget:
         self._requests = [0, 0 if stale else self._requests[0]]
         self._retries = [0, 0 if stale else self._retries[0]]
         self._began = now
+
+
+def backoff(base: float, most: float, failed: int, seed: bytes) -> float:
+    """Seconds to wait when *failed* attempts were in vain: *base*, doubled for each but the first, at most *most*.
+
+    Less up to a half, by *seed*: requests that failed together are not to come back together.
+    """
+    if base <= 0:
+        return 0.0
+    pause = min(base * 2.0 ** min(failed - 1, 60), most)
+    return pause * (1.0 - crc32(seed) / 2**33)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.connectors import Lease
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
-from sansio_pingora.machine import ConnectionClosed, Writable
+from sansio_pingora.machine import ConnectionClosed, StopFilters, Writable
 from sansio_pingora.proxy.answers import Answering
+from sansio_pingora.proxy.budget import backoff
 from sansio_pingora.proxy.filter_table import FilterTable
 from sansio_pingora.proxy.pumps import DONE, FLOW, RequestPump, ResponsePump
 from sansio_pingora.proxy.record import ExchangeRecord
 from sansio_pingora.proxy.verdicts import may_retry
-from sansio_pingora.session import Await, Bridge, Routines, ServerSession, as_error, bridge, forwarded_request
+from sansio_pingora.session import Await, Bridge, Routines, ServerSession, Sleep, as_error, bridge, forwarded_request
 from sansio_pingora.upstreams import AttemptObserver, HttpPeer
 from sansio_pingora.wire import Failed, Header, HttpTask, RequestHeader
 
@@ -79,6 +80,8 @@ class ProxyExchange(Answering):
             self.request_pump = RequestPump(self, handler.limits.replay_buffer)
         self.response_pump = ResponsePump(self)
         self.attempts = 0
+        self.overdue: Error | None = None
+        self.clock: _Story | None = None
         self._duplex = 0
         self._waiting_duplex = False
         self._outcome: tuple[Error | None] | None = None
@@ -102,9 +105,26 @@ class ProxyExchange(Answering):
         elif self._waiting_duplex:
             self.end_duplex(task.error)
         else:
-            if self._pool_token:
-                self._handler.connector.cancel(self, self._pool_token, now)
-            self.interrupt(self.spine, task.error)
+            self._interrupt(task.error)
+
+    def _interrupt(self, error: Error) -> None:
+        """The spine is to hear of *error* where it waits, but for the duplex."""
+        if self._pool_token:
+            self._handler.connector.cancel(self, self._pool_token, self.now)
+        if self._async_used:
+            self.give(StopFilters())  # what an async filter awaits of its runtime's own cannot be taken from it here
+        self.interrupt(self.spine, error)
+
+    def _time_is_up(self, *_: Any) -> None:
+        """No answer has begun, and the time that the request may take is over."""
+        if self.session.response_written is None:
+            seconds = self._handler.limits.request_timeout
+            error = Error(ErrorType.READ_TIMEDOUT, f"no answer within request_timeout ({seconds:g} s), in {self.phase}")
+            self.overdue = error.into_up()
+            if self._waiting_duplex:
+                self.end_duplex(self.overdue)
+            else:
+                self._interrupt(self.overdue)
 
     def writable(self, room: int, now: float) -> None:
         """There is room for more of the response."""
@@ -181,6 +201,9 @@ class ProxyExchange(Answering):
         error: Error | None
         try:
             self.ctx = self.filters.app.new_ctx()
+            if self._handler.limits.request_timeout is not None:
+                self.clock = _wait(self._handler.limits.request_timeout)
+                self.start(self.clock, self._time_is_up)
             if self.filters.prologue:
                 yield from self._prologue()
             error = yield from self._serve()
@@ -191,6 +214,8 @@ class ProxyExchange(Answering):
             yield from self._fail(error)
         if not session.finished:
             session.shutdown(error or Error(ErrorType.INTERNAL_ERROR, "the exchange ended without an answer").into_in())
+        if self.clock is not None:
+            self.forget(self.clock)
         if self._waiting or session.closed is not None:
             self.stop_routines()  # nobody needs what a filter still waits for, and the log would wait behind it
         if self.filters.epilogue:
@@ -246,7 +271,7 @@ class ProxyExchange(Answering):
             self._attempt_ended(error)
             if error is None or session.closed is not None:
                 return error
-            if not may_retry(
+            if self.overdue is not None or not may_retry(
                 error,
                 method=session.req_header.method if session.req_header is not None else b"",
                 attempts_left=limits.max_retries - self.attempts,
@@ -259,6 +284,10 @@ class ProxyExchange(Answering):
                 return error.more_context("the retry budget is spent")
             self._report("WARNING", f"retrying, attempt {self.attempts} failed: {error}, {self._summary()}")
             self.response_pump = ResponsePump(self)
+            if limits.retry_backoff and not (self.reused and self._reached_origin):  # a stale connection is no overload
+                self.phase = "backing off"
+                seed = b"%d %r %d" % (session.stream_id, self.received_at, self.attempts)
+                yield Sleep(backoff(limits.retry_backoff, limits.max_retry_backoff, self.attempts, seed))
 
     def _attempt(self) -> _Story:
         filters, session, ctx = self.filters, self.session, self.ctx
@@ -379,6 +408,10 @@ class ProxyExchange(Answering):
         if b"expect" in fields.index and lease.connection.peer_version == b"1.0":
             fields.remove(b"expect")  # it knows no 1xx, so the 100 is ours to send
         return request
+
+
+def _wait(seconds: float) -> _Story:
+    yield Sleep(seconds)
 
 
 def _checked(name: str, judged: object) -> Error:

@@ -175,6 +175,15 @@ class Routines:
                 self._step(routine, ended, None, error)
                 return
 
+    def forget(self, routine: Routine) -> None:
+        """*routine* is not to go on: nobody hears of its end."""
+        for token, (waiting, _) in self._waiting.items():
+            if waiting is routine:
+                del self._waiting[token]
+                self._withdraw({token})
+                break
+        routine.close()
+
     def _withdraw(self, tokens: Collection[int]) -> None:
         """Take back the calls of *tokens* that no driver has taken yet."""
         self._commands = [

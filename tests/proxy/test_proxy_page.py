@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import sansio_pingora
+from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.limits import Limits
 from sansio_pingora.proxy import HttpProxy, ProxyHttp, ProxyOptions
 from sansio_pingora.proxy.proxy_http import PHASES, PLAIN_PHASES
 from tests.proxy.harness import OK, Bench, head_of, status_of
@@ -73,6 +75,24 @@ def test_the_last_one_serves(names, monkeypatch):
     del seen["listen"]
     assert ProxyOptions(**seen).forwarding() is not None
     assert sansio_pingora.serve
+
+
+def test_failover(names):
+    bench = Bench(names["Failover"]())
+    bench.dial_outcomes.append(Error(ErrorType.CONNECT_REFUSED))
+    client = bench.client()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
+    bench.origin.send(OK)
+    assert status_of(client.take()) == 200
+    assert [str(dial.address) for dial in bench.dials] == list(names["Failover"].peers)
+
+
+def test_limits_of_retry_exist():
+    section = PAGE.partition("## Retry")[2]
+    known = {limit.name for limit in fields(Limits)}
+    named = {name for name in re.findall(r"`(\w+)`", section) if "_" in name}
+    assert named <= known
+    assert {name for name in known if "retr" in name} <= named
 
 
 def test_every_callback_and_option_is_in_a_table():
