@@ -10,22 +10,28 @@ import pytest
 from sansio_pingora.errors import ErrorType
 from sansio_pingora.transport import BindTo, SocketAddr
 from sansio_pingora.upstreams import PeerOptions
-from tests.adapters.harness import GET, RUNTIMES, To, answering, client, origin, served
+from tests.adapters.harness import GET, PATIENCE, RUNTIMES, To, answering, client, origin, served
 
 every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
 
 
 @contextlib.contextmanager
-def black_hole():
-    """A port of 127.0.0.2 that does not answer: a backlog that is full."""
-    with socket.socket() as server, contextlib.ExitStack() as fillers:
-        server.bind(("127.0.0.2", 0))
-        server.listen(0)
+def beside_a_black_hole():
+    """A listener on 127.0.0.1, and on the same port of 127.0.0.2 one that does not answer: its backlog is full."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            deaf = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):  # somebody has that port
+                deaf.bind(("127.0.0.2", listener.getsockname()[1]))
+                break
+        deaf.listen(0)
         for _ in range(4):
-            filler = fillers.enter_context(socket.socket())
+            filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
-            filler.connect_ex(server.getsockname())
-        yield server.getsockname()[1]
+            filler.connect_ex(deaf.getsockname())
+        listener.settimeout(PATIENCE)
+        yield listener
 
 
 @pytest.fixture
@@ -48,11 +54,9 @@ def names(monkeypatch):
 
 @every_runtime
 def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second(runtime, names):
-    with black_hole() as port, socket.socket() as listener:
-        listener.bind(("127.0.0.1", port))
-        listener.listen()
+    with beside_a_black_hole() as listener:
         names["service.test"] = ["127.0.0.2", "127.0.0.1"]
-        app = To(f"service.test:{port}")
+        app = To(f"service.test:{listener.getsockname()[1]}")
         # The loop of uvloop has a resolver of its own: there the name is not ours to make.
         if runtime == "uvloop":
             pytest.skip("uvloop resolves without the socket module")
