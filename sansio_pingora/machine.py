@@ -29,7 +29,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sansio_pingora.errors import Error, LocalProtocolError
-from sansio_pingora.transport import DialOptions, SocketAddr, TransportInfo
+from sansio_pingora.transport import DialOptions, SocketAddr, Tracer, TransportInfo
 
 if TYPE_CHECKING:
     from sansio_pingora.digests import Digest
@@ -321,7 +321,7 @@ class Coordinator(Protocol):
 class Endpoint:
     """One transport as its driver sees it."""
 
-    __slots__ = ("armed", "connection", "driver", "info", "lane", "listed", "receiver", "sample_at", "unsent")
+    __slots__ = ("armed", "connection", "driver", "info", "lane", "listed", "receiver", "sample_at", "tracer", "unsent")
 
     def __init__(
         self, lane: Lane, connection: Connection, receiver: Receiver, info: TransportInfo | None = None
@@ -333,6 +333,7 @@ class Endpoint:
         """None until a dial has connected."""
         self.driver: Any = None
         """The adapter's own object for the transport."""
+        self.tracer: Tracer | None = None
         self.listed = False
         self.armed = math.inf
         self.unsent = 0
@@ -364,6 +365,8 @@ class Endpoint:
         if self not in lane.endpoints:
             return
         del lane.endpoints[self]
+        if self.tracer is not None and self.info is not None:
+            self.tracer.on_disconnected(self.info)
         self._deliver(self.connection.transport_lost(reason, now), now)
         self.receiver = _NOBODY
         self.driver = None
@@ -440,6 +443,8 @@ class Lane:
         """The endpoint has a transport from here on."""
         self.endpoints[endpoint] = None
         self.enlist(endpoint)
+        if endpoint.tracer is not None and endpoint.info is not None:
+            endpoint.tracer.on_connected(endpoint.info)
 
     def enlist(self, member: Member) -> None:
         """*member* has output, commands, or a changed flag or deadline."""

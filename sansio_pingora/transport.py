@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["BindTo", "DialOptions", "SocketAddr", "TcpKeepalive", "TransportInfo"]
+__all__ = ["BindTo", "DialOptions", "SocketAddr", "TcpKeepalive", "Tracer", "TransportInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,16 @@ class TransportInfo:
     """
 
 
+class Tracer(Protocol):
+    """Told of the transports of upstream connections; each method once, and in this order."""
+
+    def on_connected(self, info: TransportInfo) -> None:
+        """It is connected; layers like TLS come later."""
+
+    def on_disconnected(self, info: TransportInfo) -> None:
+        """It is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class TcpKeepalive:
     """Kernel probes on an idle TCP connection. Seconds, but for ``count``; ``user_timeout`` on Linux alone."""
@@ -111,5 +121,7 @@ class DialOptions:
     """First and last source port; see :class:`BindTo`."""
     bind_fallback: bool = False
     """Connect without the range where it has no free port."""
+    custom: Callable[[SocketAddr], Any] | None = field(default=None, compare=False)
+    """Connects instead, and may block; gives a socket, or an object with ``read(size)`` and ``write(data)``."""
     tweak: Callable[[Any], None] | None = field(default=None, compare=False)
     """Called with the socket just before it connects."""

@@ -338,6 +338,7 @@ class Connector:
         peer = request.peer
         plan = DialPlan(peer, self._limits, self._token, now)
         kept, shared = self._making.make(peer, now, partial(self._arrived, self._token))
+        kept.endpoint.tracer = peer.options.tracer
         request.plan = plan
         dialling = self._dials[plan.token] = Dialling(request, plan, kept)
         if shared and self._share_of_a_dial(peer) > 1:

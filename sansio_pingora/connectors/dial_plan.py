@@ -49,7 +49,7 @@ class DialPlan:
         proxy = self.peer.proxy
         address = self.peer.address if proxy is None else proxy.next_hop.address
         if address.path is not None:
-            options = DialOptions(tweak=options.tweak)  # a Unix socket has nothing else to set
+            options = DialOptions(tweak=options.tweak, custom=options.custom)  # a Unix socket has nothing else to set
         return Dial(self.token, address, endpoint, options)
 
     def connected(self, now: float) -> None:

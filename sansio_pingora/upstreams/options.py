@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from sansio_pingora.proxy_protocol import ProxyHeader
-from sansio_pingora.transport import BindTo, DialOptions, SocketAddr, TcpKeepalive
+from sansio_pingora.transport import BindTo, DialOptions, SocketAddr, TcpKeepalive, Tracer
 from sansio_pingora.upstreams.alpn import ALPN
 from sansio_pingora.upstreams.tunnel import add_fields, connect_head
 from sansio_pingora.wire import RequestHeader, ResponseHeader, Text
 
-__all__ = ["PeerOptions"]
+__all__ = ["CustomL4", "PeerOptions"]
+
+
+class CustomL4(Protocol):
+    """Connects in a way of its own. Must be hashable."""
+
+    def connect(self, address: SocketAddr) -> Any:
+        """A connected socket, or an object with ``read(size)``, which returns ``b""`` at the end, and ``write(data)``.
+
+        May block, and runs off the lane. ``read`` and ``write`` may block as well: such an object takes two threads.
+        ``close()`` and ``write_eof()`` are called where it has them.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +102,12 @@ class PeerOptions:
     """Send a second key share with post-quantum groups."""
     tcp_fast_open: bool = False
     """Send the first bytes with the SYN where the kernel can."""
-    tracer: Any = None
-    """Told of connects and disconnects."""
-    custom_l4: Any = None
-    """Replaces the connect."""
+    tracer: Tracer | None = None
+    """Told of connects and disconnects. Connections made under another one are shared all the same."""
+    custom_l4: CustomL4 | None = None
+    """Replaces the connect; socket options and ``bind_to`` are its own affair. Only peers with an equal one share
+    connections: make one object and pass that.
+    """
     upstream_tcp_sock_tweak_hook: Callable[[Any], None] | None = None
     """Called with the socket just before it connects.
 
@@ -131,6 +144,9 @@ class PeerOptions:
             raise ValueError("peer option h2_ping_interval takes seconds above 0, or None for no PING")
         if self.dscp is not None and not (_is_whole(self.dscp) and 0 <= self.dscp <= 255):
             raise ValueError(f"peer option dscp takes the TOS byte, 0 to 255, or None, not {self.dscp!r}")
+        custom = self.custom_l4
+        if custom is not None and not (callable(getattr(custom, "connect", None)) and isinstance(custom, Hashable)):
+            raise ValueError(f"peer option custom_l4 takes a hashable object with connect(address), not {custom!r}")
         if self.extra_proxy_headers is not None:
             extra = dict(self.extra_proxy_headers)  # a copy: what it was is in the reuse key
             add_fields(connect_head("a", 1), extra.items())
@@ -161,6 +177,7 @@ class PeerOptions:
             tcp_recv_buf=self.tcp_recv_buf,
             dscp=self.dscp,
             tcp_fast_open=self.tcp_fast_open,
+            custom=None if self.custom_l4 is None else self.custom_l4.connect,
             tweak=self.upstream_tcp_sock_tweak_hook,
         )
 
@@ -199,8 +216,6 @@ _NOT_IN_FORCE = {
     "curves": "TLS",
     "second_keyshare": "TLS",
     "upstream_tls_handshake_complete_hook": "TLS",
-    "tracer": "connection tracing",
-    "custom_l4": "custom connects",
 }
 
 # What decides who is at the other end, whom we trust to be there, or how strictly its bytes

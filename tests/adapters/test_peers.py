@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
+import threading
+import time
 
 import pytest
+from gevent import sleep as gevent_sleep
 
-from sansio_pingora.errors import ErrorType
+from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.transport import BindTo, SocketAddr
 from sansio_pingora.upstreams import PeerOptions
 from tests.adapters.harness import GET, PATIENCE, RUNTIMES, To, answering, client, origin, served
@@ -122,6 +126,153 @@ def _knows_ranges() -> bool:
         except OSError:
             return False
     return True
+
+
+# ── connects of one's own ────────────────────────────────────────────────────────────
+
+
+class Elsewhere:
+    """Leads to another place than the address says."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.address = address
+        self.asked: list[SocketAddr] = []
+
+    def connect(self, address: SocketAddr) -> socket.socket:
+        self.asked.append(address)
+        return socket.create_connection(self.address)
+
+
+class Memory:
+    """An origin without any socket: answers each request from memory."""
+
+    def __init__(self) -> None:
+        self.requests = b""
+        self.answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.closed = threading.Event()
+
+    def connect(self, address: SocketAddr) -> Memory:
+        return self
+
+    def write(self, data: bytes) -> int:
+        self.requests += data[:7]  # a piece at a time
+        while b"\r\n\r\n" in self.requests:
+            _, _, self.requests = self.requests.partition(b"\r\n\r\n")
+            self.answers.put(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        return len(data[:7])
+
+    def read(self, size: int) -> bytes:
+        return self.answers.get()
+
+    def close(self) -> None:
+        self.closed.set()
+        self.answers.put(b"")
+
+
+@every_runtime
+def test_a_connect_that_leads_elsewhere(runtime):
+    with origin(answering()) as target:
+        elsewhere = Elsewhere(target.address)
+        options = PeerOptions(custom_l4=elsewhere)
+        with served(To("nowhere.invalid:80", options=options), runtime) as server, client(server.address) as browser:
+            for _ in range(2):
+                browser.send(GET)
+                assert browser.status() == 200
+        assert elsewhere.asked == [SocketAddr("nowhere.invalid", 80)]
+
+
+@every_runtime
+def test_anything_that_reads_and_writes(runtime):
+    memory = Memory()
+    options = PeerOptions(custom_l4=memory)
+    with served(To("unix:/nowhere", options=options), runtime) as server, client(server.address) as browser:
+        for _ in range(3):
+            browser.send(GET)
+            assert browser.message()[2] == b"hello"
+    assert memory.closed.wait(PATIENCE)
+
+
+class Failing:
+    def __init__(self, outcome: object) -> None:
+        self.outcome = outcome
+
+    def connect(self, address: SocketAddr) -> object:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+@every_runtime
+@pytest.mark.parametrize(
+    ("outcome", "etype", "text"),
+    [
+        (ConnectionRefusedError(111, "no"), ErrorType.CONNECT_ERROR, "custom_l4 failed to connect to a.test:80"),
+        (ZeroDivisionError("never"), ErrorType.CONNECT_ERROR, "ZeroDivisionError: never"),
+        (Error(ErrorType.CONNECT_NO_ROUTE, "mine"), ErrorType.CONNECT_NO_ROUTE, "mine"),
+        (None, ErrorType.CONNECT_ERROR, "custom_l4 made None of a.test:80"),
+    ],
+    ids=["OSError", "bug", "Error", "nothing"],
+)
+def test_a_connect_of_one_s_own_that_fails(runtime, outcome, etype, text):
+    app = To("a.test:80", options=PeerOptions(custom_l4=Failing(outcome)))
+    with served(app, runtime) as server, client(server.address) as browser:
+        browser.send(GET)
+        assert browser.status() == 502
+    assert app.ended[0].etype is etype
+    assert text in str(app.ended[0])
+
+
+@every_runtime
+def test_a_connect_of_one_s_own_has_the_clock_of_any_other(runtime):
+    release = threading.Event()
+    pair = socket.socketpair()
+
+    class Slow:
+        def connect(self, address: SocketAddr) -> socket.socket:
+            while not release.is_set():
+                if runtime == "gevent":
+                    gevent_sleep(0.001)  # a greenlet that slept would hold up the hub
+                else:
+                    time.sleep(0.001)
+            return pair[0]
+
+    app = To("a.test:80", options=PeerOptions(custom_l4=Slow(), connection_timeout=0.05))
+    with served(app, runtime) as server, client(server.address) as browser:
+        browser.send(GET)
+        assert browser.status() == 504
+        release.set()
+    for sock in pair:
+        sock.close()
+    assert app.ended[0].etype is ErrorType.CONNECT_TIMEDOUT
+
+
+class Tracing:
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, object]] = []
+
+    def on_connected(self, info: object) -> None:
+        self.seen.append(("connected", info))
+
+    def on_disconnected(self, info: object) -> None:
+        self.seen.append(("disconnected", info))
+
+
+@every_runtime
+def test_a_tracer_hears_of_each_transport_twice(runtime):
+    tracer = Tracing()
+    with origin(answering()) as target:
+        app = To(target.peer, options=PeerOptions(tracer=tracer))
+        with served(app, runtime) as server, client(server.address) as browser:
+            for _ in range(2):
+                browser.send(GET)
+                assert browser.status() == 200
+            assert [kind for kind, _ in tracer.seen] == ["connected"]
+            assert str(tracer.seen[0][1].peer) == target.peer
+    assert [kind for kind, _ in tracer.seen] == ["connected", "disconnected"]
+    with served(app, runtime) as server, client(server.address) as browser:
+        browser.send(GET)
+        assert browser.status() == 502
+    assert len(tracer.seen) == 2
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,10 @@ class AsyncioLane(LaneRunner):
         dialling = Connecting(self, owner, command)
         self._dials[id(owner), command.token] = dialling
         address = command.address
-        if address.path is not None or is_numeric(address.host):
+        if (custom := command.options.custom) is not None:
+            self._calls += 1
+            self._blocking.run(partial(dialling.open_custom, custom), partial(self._adopt, dialling))
+        elif address.path is not None or is_numeric(address.host):
             dialling.start([address], now)
         else:
             self._keep(self.loop.create_task(self._resolve(dialling)))
@@ -233,6 +236,15 @@ class AsyncioLane(LaneRunner):
         """Forget the dial and close its socket, if it has come so far."""
         if dialling := self._dials.pop((id(owner), token), None):
             dialling.close()
+
+    def _adopt(self, dialling: Connecting, outcome: Any) -> None:
+        self._calls -= 1
+        now = monotonic()
+        if isinstance(outcome, Error):
+            dialling.adopted(None, outcome, now)
+        else:
+            dialling.adopted(outcome, None, now)
+        self.settle(now)
 
     async def _resolve(self, dialling: Connecting) -> None:
         address = dialling.command.address

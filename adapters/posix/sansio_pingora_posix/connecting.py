@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from sansio_pingora.errors import Error
 from sansio_pingora.machine import Command, Dial, Lane
 from sansio_pingora.transport import DialOptions, SocketAddr, TransportInfo
 from sansio_pingora_posix.addresses import transport_info
+from sansio_pingora_posix.custom_l4 import open_custom
 from sansio_pingora_posix.dialing import connect_result, dial_socket, start_connect
 from sansio_pingora_posix.faults import connect_error
 from sansio_pingora_posix.lane_runner import call_error
@@ -78,6 +79,36 @@ class Connecting:
         """Connect to one of *addresses*, numeric ones or a Unix path."""
         self._race = AddressRace(addresses)
         self.handle_timeout(now)
+
+    def open_custom(self, connect: Callable[[SocketAddr], Any]) -> socket.socket | None:
+        """What the program's own *connect* has made, off the lane; None when it is not wanted any more.
+
+        :raises Error: as :func:`~sansio_pingora_posix.custom_l4.open_custom`.
+        """
+        sock = open_custom(connect, self.command.address)
+        if not self.over:
+            return sock
+        sock.close()
+        return None
+
+    def adopted(self, sock: Any, exc: Exception | None, now: float) -> None:
+        """The program's own connect gave *sock*, or failed by *exc*."""
+        if self.over:
+            if sock is not None:
+                sock.close()
+            return
+        if exc is None:
+            try:
+                prepare_connected(sock, self.command.options)
+                info = transport_info(sock, now, self.command.address)
+            except OSError as lost:
+                sock.close()
+                exc = connect_error(lost, self.command.address)
+            else:
+                self.close()
+                self._owner.connected(self, sock, info, now)
+                return
+        self._fail(call_error(exc), now)
 
     def close(self) -> None:
         """Give it up, and close what it made."""

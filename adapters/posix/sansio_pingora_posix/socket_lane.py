@@ -100,7 +100,9 @@ class SocketLane(LaneRunner):
         connecting = Connecting(self, owner, command)
         self._dials[id(owner), command.token] = connecting
         address = command.address
-        if address.path is not None or is_numeric(address.host):
+        if (custom := command.options.custom) is not None:
+            self.offload(partial(connecting.open_custom, custom), connecting.adopted)
+        elif address.path is not None or is_numeric(address.host):
             connecting.start([address], now)
         else:
             self.offload(lambda: self.resolve(address), connecting.resolved)
