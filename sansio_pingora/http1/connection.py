@@ -21,6 +21,7 @@ from sansio_pingora.wire import (
     UNTIL_CLOSE,
     Body,
     Done,
+    Failed,
     Header,
     HttpTask,
     MessageFault,
@@ -147,14 +148,15 @@ class Http1Connection(Channel):
         """A task for a stream that is not open.
 
         Dropped when the connection itself broke the stream off, whose Failed is on its way up; and
-        an end behind the end of a message is legal and says nothing new.
+        an end behind the end of a message is legal and says nothing new, and neither does a failure: the peer has
+        the whole message.
         """
         if 0 < stream_id == self._broken:
             return
         known = 0 < stream_id <= self._sent
         if isinstance(task, Body):
             known = known and (not task.data or (self._mute and stream_id == self.stream))
-        elif not isinstance(task, Done | Trailer):
+        elif not isinstance(task, Done | Trailer | Failed):
             known = False
         if not known:
             raise LocalProtocolError(f"stream {stream_id} is not open; the last one was {self.stream}: {self!r}")

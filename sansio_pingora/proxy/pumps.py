@@ -20,6 +20,7 @@ from sansio_pingora.wire import Body, Done, Fields, Header, HttpTask, ResponseHe
 if TYPE_CHECKING:
     from sansio_pingora.connectors import Lease
     from sansio_pingora.proxy.exchange import ProxyExchange
+    from sansio_pingora.session import ServerSession
 
 __all__ = ["Flow", "RequestPump", "ResponsePump"]
 
@@ -252,7 +253,11 @@ class RequestPump(_Pump):
 class ResponsePump(_Pump):
     """From the origin of the attempt under way to the client."""
 
-    __slots__ = ()
+    __slots__ = ("_due",)
+
+    def __init__(self, exchange: ProxyExchange) -> None:
+        super().__init__(exchange)
+        self._due: int | None = None  # bytes that make the response complete, where its sender ends it separately
 
     def _pass(self, task: HttpTask) -> None:
         exchange = self._exchange
@@ -326,10 +331,24 @@ class ResponsePump(_Pump):
                 lease.connection.hold(lease.stream_id, exchange.now)
         elif credit and not task.end:
             self._give_credit(credit)
+        if self._due is not None and session.body_bytes_sent >= self._due:
+            session.finish_body()
         if session.response_done:
             exchange.response_complete()
         elif type(task) is Header and session.response_written is not None:
             exchange.response_begun()
+            if exchange.lease is not None and exchange.lease.connection.version == b"2":
+                self._await_length(session)
+
+    def _await_length(self, session: ServerSession) -> None:
+        """A client of HTTP/1 has all when it has what was declared: it does not wait for END_STREAM, nor do we."""
+        head = session.response_written
+        length = None if head is None or session.as_http1() is None or session.upgraded else head.get(b"content-length")
+        if length is not None:
+            self._due = 0 if session.req_header is not None and session.req_header.method == b"HEAD" else int(length)
+            if self._due == 0:
+                session.finish_body()
+                self._exchange.response_complete()
 
     def _give_credit(self, size: int) -> None:
         lease = self._exchange.lease
