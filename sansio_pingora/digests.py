@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sansio_pingora.proxy_protocol import ProxyHeader
-from sansio_pingora.transport import SocketAddr, TransportInfo
+from sansio_pingora.tcp_info import TcpInfo
+from sansio_pingora.transport import Probe, SocketAddr, TransportInfo
 from sansio_pingora.wire import ResponseHeader
 
 __all__ = ["Digest", "ProxyDigest", "SocketDigest", "SslDigest", "SslDigestExtension", "TimingDigest"]
@@ -27,16 +28,34 @@ class TimingDigest:
 
 @dataclass(slots=True)
 class SocketDigest:
-    """The ends of a transport and how its socket is set. None: not known, or the socket has no such thing."""
+    """The ends of a transport; the rest is asked of the kernel when it is looked at.
+
+    None: not known, the socket has no such thing, or it is closed.
+    """
 
     peer_addr: SocketAddr | None = None
     local_addr: SocketAddr | None = None
-    original_dst: SocketAddr | None = None
-    """Where the client was going before the kernel redirected it here (SO_ORIGINAL_DST)."""
-    recv_buf: int | None = None
-    """SO_RCVBUF in bytes, as the kernel reports it."""
-    send_buf: int | None = None
-    """SO_SNDBUF in bytes, as the kernel reports it."""
+    probe: Probe | None = field(default=None, compare=False, repr=False)
+    """The driver's."""
+
+    @property
+    def original_dst(self) -> SocketAddr | None:
+        """Where the client was going before the kernel redirected it here (SO_ORIGINAL_DST)."""
+        return None if self.probe is None else self.probe.original_dst()
+
+    @property
+    def recv_buf(self) -> int | None:
+        """SO_RCVBUF in bytes, as the kernel reports it."""
+        return None if self.probe is None else self.probe.recv_buf()
+
+    @property
+    def send_buf(self) -> int | None:
+        """SO_SNDBUF in bytes, as the kernel reports it."""
+        return None if self.probe is None else self.probe.send_buf()
+
+    def tcp_info(self) -> TcpInfo | None:
+        """The kernel's figures: round-trip time, congestion window, retransmissions and more."""
+        return None if self.probe is None else self.probe.tcp_info()
 
 
 @dataclass(slots=True)
@@ -98,7 +117,7 @@ class Digest:
     def connected(self, info: TransportInfo) -> None:
         """The transport stands, as *info* says."""
         self.timing_digest.insert(0, TimingDigest(info.established))
-        self.socket_digest = SocketDigest(info.peer, info.local)
+        self.socket_digest = SocketDigest(info.peer, info.local, info.probe)
 
     def clone(self) -> Digest:
         """A copy that has layers added without the first one seeing them."""

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["BindTo", "DialOptions", "SocketAddr", "TcpKeepalive", "Tracer", "TransportInfo"]
+from sansio_pingora.tcp_info import TcpInfo
+
+__all__ = ["BindTo", "DialOptions", "Probe", "SocketAddr", "TcpKeepalive", "Tracer", "TransportInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,22 @@ class SocketAddr:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Probe(Protocol):
+    """What a driver can ask the kernel about a transport; None: not known, or there is no such thing."""
+
+    def tcp_info(self) -> TcpInfo | None:
+        """The kernel's figures of a TCP connection."""
+
+    def recv_buf(self) -> int | None:
+        """SO_RCVBUF in bytes."""
+
+    def send_buf(self) -> int | None:
+        """SO_SNDBUF in bytes."""
+
+    def original_dst(self) -> SocketAddr | None:
+        """Where the client was going before it was redirected."""
+
+
 @dataclass(frozen=True, slots=True)
 class TransportInfo:
     """The ends of a transport, as its driver found them."""
@@ -60,6 +78,8 @@ class TransportInfo:
     """Of a transport that was accepted: the makers of what stands between it and HTTP, the lowest first
     (:class:`sansio_pingora.layers.LayerMaker`).
     """
+    probe: Probe | None = field(default=None, compare=False, repr=False)
+    """Asks the kernel; None where there is none to ask."""
 
 
 class Tracer(Protocol):

@@ -15,7 +15,7 @@ from sansio_pingora.proxy_protocol import ProxyHeader
 from sansio_pingora.transport import SocketAddr
 from sansio_pingora.upstreams import PeerOptions
 from sansio_pingora.wire import ResponseHeader
-from tests.adapters.harness import GET, OK, RUNTIMES, client, origin, served
+from tests.adapters.harness import GET, OK, RUNTIMES, client, origin, served, until
 
 every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
 CLIENT, TARGET = SocketAddr("198.51.100.7", 56324), SocketAddr("203.0.113.9", 443)
@@ -170,3 +170,28 @@ def test_a_thousand_bad_headers_make_few_lines(caplog):
                 assert stranger.ended()
         seconds = time.monotonic() - begun
     assert 1 <= caplog.text.count("is not among the trusted sources") <= seconds + 1
+
+
+class Figures(HttpServerApp):
+    """Answers with what the kernel says of the client's connection, and keeps the digest."""
+
+    digest: Any = None
+
+    def process_new_http(self, session: Any) -> None:
+        self.digest = session.digest().socket_digest
+        info = self.digest.tcp_info()
+        told = b"%d %d" % (info.state, self.digest.recv_buf > 0)
+        session.write_response_header(ResponseHeader(200, [("Content-Length", str(len(told)))]))
+        session.write_response_body(told)
+        session.finish_body()
+
+
+@every_runtime
+def test_the_kernel_s_figures_of_a_connection(runtime):
+    app = Figures()
+    with served(app, runtime) as server:
+        with client(server.address) as browser:
+            browser.send(GET)
+            assert browser.message()[2] == b"1 1"
+        until(lambda: app.digest.tcp_info() is None)  # closed: not those of a successor
+        assert app.digest.recv_buf is None

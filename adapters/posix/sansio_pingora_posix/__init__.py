@@ -13,6 +13,7 @@ from sansio_pingora_posix.listening import ListeningSet
 from sansio_pingora_posix.logs import write_log
 from sansio_pingora_posix.socket_lane import SocketLane
 from sansio_pingora_posix.socket_options import prepare_accepted, prepare_connected, set_dscp, unsent_bytes
+from sansio_pingora_posix.socket_probe import SocketProbe
 from sansio_pingora_posix.stream_transport import Poller, StreamTransport, Watched
 from sansio_pingora_posix.tls_contexts import StdlibTls, read_ca, read_cert_key
 
@@ -25,6 +26,7 @@ __all__ = [
     "ListeningSet",
     "Poller",
     "SocketLane",
+    "SocketProbe",
     "StdlibTls",
     "Stop",
     "StreamTransport",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sansio_pingora.transport import SocketAddr, TransportInfo
+from sansio_pingora_posix.socket_probe import SocketProbe
 
 __all__ = ["is_numeric", "resolve", "sockaddr", "socket_addr", "transport_info"]
 
@@ -67,4 +68,4 @@ def transport_info(sock: socket.socket, now: float, peer: SocketAddr | None = No
     family = sock.family
     if peer is None:
         peer = socket_addr(sock.getpeername(), family)
-    return TransportInfo(peer, socket_addr(sock.getsockname(), family), now)
+    return TransportInfo(peer, socket_addr(sock.getsockname(), family), now, probe=SocketProbe(sock))

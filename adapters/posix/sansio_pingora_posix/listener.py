@@ -16,6 +16,7 @@ from sansio_pingora_posix.binding import close_listener
 from sansio_pingora_posix.faults import errno_name
 from sansio_pingora_posix.logs import write_log
 from sansio_pingora_posix.socket_options import prepare_accepted
+from sansio_pingora_posix.socket_probe import SocketProbe
 
 __all__ = ["Listener"]
 
@@ -76,7 +77,9 @@ class Listener:
             try:
                 sock.setblocking(False)
                 prepare_accepted(sock, self._options)
-                info = TransportInfo(peer, socket_addr(sock.getsockname(), sock.family), now, self.address.layers)
+                info = TransportInfo(
+                    peer, socket_addr(sock.getsockname(), sock.family), now, self.address.layers, SocketProbe(sock)
+                )
             except OSError:
                 # The client reset it meanwhile; some systems then refuse any option with EINVAL.
                 sock.close()
