@@ -16,7 +16,7 @@ from sansio_pingora.machine import ConnectionClosed, StopFilters, Writable
 from sansio_pingora.proxy.answers import Answering
 from sansio_pingora.proxy.budget import backoff
 from sansio_pingora.proxy.filter_table import FilterTable
-from sansio_pingora.proxy.pumps import DONE, FLOW, RequestPump, ResponsePump
+from sansio_pingora.proxy.pumps import DONE, FLOW, RequestPump, ResponsePump, wait
 from sansio_pingora.proxy.record import ExchangeRecord
 from sansio_pingora.proxy.verdicts import may_retry
 from sansio_pingora.session import Await, Bridge, Routines, ServerSession, Sleep, as_error, bridge, forwarded_request
@@ -202,7 +202,7 @@ class ProxyExchange(Answering):
         try:
             self.ctx = self.filters.app.new_ctx()
             if self._handler.limits.request_timeout is not None:
-                self.clock = _wait(self._handler.limits.request_timeout)
+                self.clock = wait(self._handler.limits.request_timeout)
                 self.start(self.clock, self._time_is_up)
             if self.filters.prologue:
                 yield from self._prologue()
@@ -408,10 +408,6 @@ class ProxyExchange(Answering):
         if b"expect" in fields.index and lease.connection.peer_version == b"1.0":
             fields.remove(b"expect")  # it knows no 1xx, so the 100 is ours to send
         return request
-
-
-def _wait(seconds: float) -> _Story:
-    yield Sleep(seconds)
 
 
 def _checked(name: str, judged: object) -> Error:

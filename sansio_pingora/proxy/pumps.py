@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.errors import Error, LocalProtocolError
 from sansio_pingora.proxy.filter_table import Filter
-from sansio_pingora.session import ReplayBuffer, as_error, forwarded_response
+from sansio_pingora.session import ReplayBuffer, Sleep, as_error, forwarded_response
 from sansio_pingora.wire import Body, Done, Fields, Header, HttpTask, ResponseHeader, Trailer, UpgradedBody
 
 if TYPE_CHECKING:
     from sansio_pingora.connectors import Lease
     from sansio_pingora.proxy.exchange import ProxyExchange
-    from sansio_pingora.session import ServerSession
 
-__all__ = ["Flow", "RequestPump", "ResponsePump"]
+__all__ = ["Flow", "RequestPump", "ResponsePump", "wait"]
 
 
 class Flow(Enum):
@@ -253,11 +252,12 @@ class RequestPump(_Pump):
 class ResponsePump(_Pump):
     """From the origin of the attempt under way to the client."""
 
-    __slots__ = ("_due",)
+    __slots__ = ("_due", "_patience")
 
     def __init__(self, exchange: ProxyExchange) -> None:
         super().__init__(exchange)
         self._due: int | None = None  # bytes that make the response complete, where its sender ends it separately
+        self._patience: Generator[Any, Any, None] | None = None  # how long it may take its time for that
 
     def _pass(self, task: HttpTask) -> None:
         exchange = self._exchange
@@ -332,28 +332,46 @@ class ResponsePump(_Pump):
         elif credit and not task.end:
             self._give_credit(credit)
         if self._due is not None and session.body_bytes_sent >= self._due:
-            session.finish_body()
+            self._await_end(exchange)
         if session.response_done:
+            if self._patience is not None:
+                exchange.forget(self._patience)
             exchange.response_complete()
         elif type(task) is Header and session.response_written is not None:
             exchange.response_begun()
             if exchange.lease is not None and exchange.lease.connection.version == b"2":
-                self._await_length(session)
+                self._note_length(exchange, session.response_written)
 
-    def _await_length(self, session: ServerSession) -> None:
-        """A client of HTTP/1 has all when it has what was declared: it does not wait for END_STREAM, nor do we."""
-        head = session.response_written
-        length = None if head is None or session.as_http1() is None or session.upgraded else head.get(b"content-length")
-        if length is not None:
+    def _note_length(self, exchange: ProxyExchange, head: ResponseHeader) -> None:
+        """A client of HTTP/1 has all when it has what was declared: it does not wait for END_STREAM."""
+        session = exchange.session
+        length = head.get(b"content-length")
+        if length is not None and session.as_http1() is not None and not session.upgraded:
             self._due = 0 if session.req_header is not None and session.req_header.method == b"HEAD" else int(length)
             if self._due == 0:
-                session.finish_body()
-                self._exchange.response_complete()
+                self._await_end(exchange)
+
+    def _await_end(self, exchange: ProxyExchange) -> None:
+        """All has come but END_STREAM: for a while, since the connection is worth more with the stream closed."""
+        self._due = None
+        self._patience = wait(exchange.session.limits.linger_timeout)
+        exchange.start(self._patience, self._long_enough)
+
+    def _long_enough(self, *_: Any) -> None:
+        if self.state is not DONE and not self._exchange.session.response_done:
+            self._patience = None
+            self._exchange.session.finish_body()
+            self._exchange.response_complete()
 
     def _give_credit(self, size: int) -> None:
         lease = self._exchange.lease
         if lease is not None:
             lease.connection.consumed(lease.stream_id, size, self._exchange.now)
+
+
+def wait(seconds: float) -> Generator[Any, Any, None]:
+    """A routine that does nothing else."""
+    yield Sleep(seconds)
 
 
 def _checked(found: Filter, changed: object) -> bytes:

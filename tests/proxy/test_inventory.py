@@ -212,6 +212,7 @@ def test_row_49_an_origin_that_sends_all_and_does_not_end():
         assert world.origin.request.start
         world.origin.answer(body=b"hello", length=5, end=False)
         assert (world.client.answer.body, world.client.answer.state) == (b"hello", "whole")
+    world.bench.advance(1.1)
     assert world.ended == [None, None]
     world.settle()
     assert [message.code for message in world.origin.messages.values()] == [ErrorCode.CANCEL] * 2
@@ -225,6 +226,7 @@ def test_nothing_is_due_of_an_empty_body(method):
     assert world.origin.request.start
     world.origin.answer(fields=[(b"Content-Length", b"0" if method == b"GET" else b"10")], body=None, end=False)
     assert world.client.answer.state == "whole"
+    world.bench.advance(1.1)
     assert world.ended == [None]
     world.assert_clean()
 
@@ -264,6 +266,18 @@ def test_row_92_the_authority_of_a_host_field(host, authority):
         assert world.origins == []
     else:
         assert world.origin.request.fields[b"host"] == authority
+
+
+def test_an_origin_that_ends_its_stream_in_time_keeps_it():
+    world = World(("h1", "h2"))
+    world.client.ask()
+    assert world.origin.request.start
+    world.origin.answer(body=b"hello", length=5, end=False)
+    world.bench.advance(0.5)
+    world.origin.more(b"", end=True)
+    assert world.ended == [None]
+    assert world.origin.messages[1].code is None
+    world.assert_clean()
 
 
 # ── compression ──────────────────────────────────────────────────────────────────────
