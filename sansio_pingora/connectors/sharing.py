@@ -62,7 +62,7 @@ class Kept:
         """*connection* is what requests are sent on."""
         self._arrive = None
         self.connection = connection
-        if connection.version == b"2":
+        if connection.version == b"2" or getattr(connection, "max_streams", 1) != 1:
             self.receivers = {}
 
     def close(self, now: float) -> None:

@@ -98,6 +98,10 @@ class ProxyHandler:
 
     def _new_connection(self, peer: Peer, version: bytes, now: float) -> UpstreamConnection:
         options = peer.options
+        if options.custom_connection is not None:
+            connection: UpstreamConnection = options.custom_connection(self.limits, now)
+            connection.set_timeouts(options.read_timeout, options.write_timeout)
+            return connection
         if version == b"2":
             stream_window, connection_window = self._windows(options)
             return client_http2(

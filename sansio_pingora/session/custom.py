@@ -29,9 +29,15 @@ class CustomServer(Connection, Protocol):
 class CustomClient(CustomServer, Protocol):
     """The client's side."""
 
+    peer_version: bytes
+    """The version of HTTP that the origin's answers are taken for."""
+
     @property
     def reusable(self) -> bool:
         """``open_stream`` would return a stream."""
+
+    def hold(self, stream_id: int, now: float) -> None:
+        """Read no more of an answer than has come, as far as that is possible, until credit is returned."""
 
     @property
     def timeouts(self) -> tuple[float, float]:
@@ -51,6 +57,8 @@ class CustomConnection(CustomChannel):
 
     version = b"custom"
     """The protocol's name."""
+    peer_version = b"1.1"
+    """The version of HTTP that the origin's answers are taken for."""
     max_streams: int | None = 1
     """Exchanges that a client may have under way at once; None: any number."""
 
@@ -91,6 +99,9 @@ class CustomConnection(CustomChannel):
 
     def invite_body(self, stream_id: int, now: float) -> None:
         """See :meth:`Connection.invite_body`. Nobody waits to be invited."""
+
+    def hold(self, stream_id: int, now: float) -> None:
+        """Nothing: a protocol without credit of its own cannot tell its peer to wait."""
 
     # ── for subclasses to call ───────────────────────────────────────────────────────
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, Self
 
+from sansio_pingora.limits import Limits
 from sansio_pingora.proxy_protocol import ProxyHeader
 from sansio_pingora.transport import BindTo, DialOptions, SocketAddr, TcpKeepalive, Tracer
 from sansio_pingora.upstreams.alpn import ALPN
@@ -107,6 +108,11 @@ class PeerOptions:
     custom_l4: CustomL4 | None = None
     """Replaces the connect; socket options and ``bind_to`` are its own affair. Only peers with an equal one share
     connections: make one object and pass that.
+    """
+    custom_connection: Callable[[Limits, float], Any] | None = None
+    """Makes what speaks a protocol of one's own with the peer, instead of HTTP: called with the limits of the service
+    and the time, it returns the client's side of a connection, a :class:`~sansio_pingora.session.CustomConnection` for
+    one. Connections are kept and shared like any other; only peers with an equal one share them.
     """
     upstream_tcp_sock_tweak_hook: Callable[[Any], None] | None = None
     """Called with the socket just before it connects.
@@ -241,5 +247,6 @@ _IDENTITY = (
     "curves",
     "second_keyshare",
     "custom_l4",
+    "custom_connection",
     "upstream_tcp_sock_tweak_hook",
 )

@@ -42,6 +42,7 @@ _IN_FORCE = {
     "extra_proxy_headers": {"a": b"b"},
     "proxy_digest_user_data_hook": print,
     "proxy_protocol": ProxyHeader(2, local=True),
+    "custom_connection": print,
 }
 _LATER = {
     "use_system_certs": (False, "TLS"),
