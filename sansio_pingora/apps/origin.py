@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, ClassVar
 from zlib import crc32
 
 from sansio_pingora.apps.http_exchanges import Handover
@@ -54,6 +54,9 @@ class OriginApp(HttpServerApp):
     * ``/ws``: a WebSocket that sends back what it gets, frame by frame
     * ``/early-hints``: a 103 (Early Hints) before the answer
     """
+
+    limits: ClassVar[dict[str, int]] = {"ws_max_message": 1 << 30, "ws_max_fragments": 1 << 24}
+    """What ``sansio-pingora origin`` serves it with where nothing else is asked for: ``/ws`` keeps no message whole."""
 
     def process_new_http(self, session: ServerSession) -> _Answering:
         """Route by the first segment of the path."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 from sansio_pingora import __version__
@@ -40,7 +41,7 @@ def run(arguments: Namespace) -> int:
         case "proxy":
             return _serve(RoundRobin(arguments.to), arguments)
         case "origin":
-            return _serve(OriginApp(), arguments)
+            return _serve(OriginApp(), arguments, OriginApp.limits)
         case "version":
             print(f"sansio-pingora {__version__}, Python {platform.python_version()}, {', '.join(runtimes())}")
             return OK
@@ -55,7 +56,7 @@ def _demo(runtime: str | None) -> int:
     return OK if demonstrate([runtime] if runtime is not None else installed) else RUNTIME_FAILURE
 
 
-def _serve(app: App, arguments: Namespace) -> int:
+def _serve(app: App, arguments: Namespace, defaults: Mapping[str, Any] | None = None) -> int:
     set_up_logging()
     options: dict[str, Any] = {}
     for key, value in arguments.options:
@@ -64,6 +65,7 @@ def _serve(app: App, arguments: Namespace) -> int:
         options[key] = value
     if arguments.h2c:
         options["h2c"] = True
+    options = {**(defaults or {}), **options}
     control = new_control()
     control.ready = _Announcement(control, arguments.command)
     try:

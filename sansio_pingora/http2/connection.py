@@ -117,7 +117,8 @@ class Http2Connection(Receiving):
         if not stream.tunnel or stream.withheld is not None or not self._is_sending(stream):
             self._refuse_send(stream, "upgraded bytes")
         self._send_data(stream, data, end, now)
-        self._came(stream, now)  # traffic either way keeps a tunnel
+        if self._by_key.get(stream.key) is stream:
+            self._came(stream, now)  # traffic either way keeps a tunnel
 
     def _send_end(self, stream: Stream, task: HttpTask, now: float) -> None:
         if stream.mute or not self._is_sending(stream):

@@ -299,6 +299,7 @@ class Receiving(Control):
         stream.linger_left -= size
         if stream.linger_left < 0:
             self._reset(stream, ErrorCode.NO_ERROR)
+            self._stream_closed(now)
         else:
             self._credit(stream, size, now)
 

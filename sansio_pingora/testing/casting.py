@@ -148,7 +148,7 @@ def plan_client(rng: Random, name: str, limits: Limits, mood: Mood, faults: Faul
     count = 1 + rng.below(5)
     misbehaves = rng.chance(mood.clients)
     stops, part = -1, ""
-    if misbehaves and rng.chance(0.6):  # in the middle of a request, mostly an early one
+    if misbehaves and rng.chance(0.75):  # in the middle of a request, mostly an early one
         stops, part = rng.below(1 + rng.below(count)), rng.pick(PARTS)
     plan = Plan(
         [
@@ -256,7 +256,7 @@ def _behave(rng: Random, mood: Mood, origin: Origin, message: Message, part: str
 
 
 def _misbehave(rng: Random, mood: Mood, faults: Faults, origin: Origin, message: Message) -> Reply:
-    part = rng.pick(PARTS) if rng.chance(0.45) else ""
+    part = rng.pick(PARTS) if rng.chance(0.6) else ""
     reply = _behave(rng, mood, origin, message, part)
     answered = origin.ledger.answered[-1]
     kind = rng.weighted([(1, 0), (4, 1), (1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (1, 7)])

@@ -34,6 +34,8 @@ _NAMED = (
     "connect black-holed",
     "connect late",
     "connect no route",
+    "connect no name",
+    "accept no descriptor",
     "accept delayed",
     "accept aborted",
     "reordered",
@@ -58,10 +60,27 @@ _NAMED = (
     "h2 client resets a stream",
     "h2 client gives credit late",
     "h2 client changes its window",
+    "h2 client gives no window",
     "h2 client vanishes",
     # origins of HTTP/2
     "h2 origin resets a stream",
     "h2 origin answers early",
+    "h2 origin changes its settings",
+    "h2 origin gives credit late",
+    "h2 origin gives no window",
+    "h2 origin GOAWAY in two steps",
+    "h2 origin GOAWAY refuses a stream",
+    # conversations behind a handshake
+    "ws client pings",
+    "ws client fragments",
+    "ws client closes",
+    "ws client half-closes",
+    "ws client breaks the rules",
+    "ws server closes",
+    "ws server raises",
+    "ws link cut",
+    "tunnel half-close",
+    "tunnel cut",
     # origins
     "origin extra bytes",
     "origin unsolicited bytes",
@@ -82,6 +101,8 @@ _NAMED = (
     "filter stale",
     "pool full",
     "drain",
+    "hand-over",
+    "drain amid a hand-over",
 )
 
 _HOOKS = (
@@ -117,6 +138,8 @@ ALL_FAULTS: tuple[str, ...] = (
         if (action, part) != ("split", "idle")
     ),
     *(f"exception in {hook}" for hook in _HOOKS),
+    *(f"h2 origin GOAWAY at {state}" for state in ("start", "head", "body", "answer", "idle")),
+    *(f"h2 origin resets in {state}" for state in ("head", "body", "answer", "end")),
 )
 """Every fault that there is."""
 

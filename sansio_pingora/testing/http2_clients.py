@@ -32,6 +32,7 @@ from sansio_pingora.testing.link import End
 
 if TYPE_CHECKING:
     from sansio_pingora.errors import Error
+    from sansio_pingora.testing.conversations import Conversation
     from sansio_pingora.testing.prng import Random
     from sansio_pingora.testing.world import World
 
@@ -57,6 +58,8 @@ class Http2Turn:
     fields: dict[bytes, bytes] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
     trailer_fields: dict[bytes, bytes] = field(default_factory=dict)
+    talk: Conversation | None = None
+    """A conversation behind an extended CONNECT."""
     outcome: str = ""
     """``complete``, ``reset`` by the server, ``given up`` by the client, or ``lost`` with the connection."""
 
@@ -107,6 +110,8 @@ class Http2Client:
         self._h2.local_settings = Settings(
             initial_values={SettingCodes.INITIAL_WINDOW_SIZE: plan.window, SettingCodes.ENABLE_PUSH: 0}
         )
+        if not plan.window:
+            world.faults.count("h2 client gives no window")
         self._h2.initiate_connection()
         self._flush()
         self._last_event = world.now
@@ -184,6 +189,9 @@ class Http2Client:
         if not self._usable() or self._going:
             turn.outcome = turn.outcome or "lost"
             return
+        if turn.talk is not None and not self._h2.remote_settings.enable_connect_protocol:
+            self.world.after(0.1, self._begin, turn)  # the server's SETTINGS are on their way
+            return
         if self._h2.open_outbound_streams >= self._h2.remote_settings.max_concurrent_streams:
             self.world.after(0.1, self._begin, turn)
             return
@@ -197,7 +205,12 @@ class Http2Client:
             (b":path", b"/t/%b?h2" % asked.token),
             (b"x-token", asked.token),
         ]
-        ends = not turn.pieces and not turn.trailers
+        if turn.talk is not None:
+            fields[0] = (b":method", b"CONNECT")
+            fields[3] = (b":path", b"/ws")
+            fields += [(b":protocol", b"websocket"), (b"sec-websocket-version", b"13")]
+            fields.sort(key=lambda field: field[0][:1] != b":")
+        ends = not turn.pieces and not turn.trailers and turn.talk is None
         self._h2.send_headers(turn.stream, fields, end_stream=ends)
         self._queues[turn.stream] = deque(turn.pieces)
         asked.sent = ends
@@ -226,8 +239,10 @@ class Http2Client:
             if len(piece) > room:
                 queue.appendleft(piece[room:])
                 piece = piece[:room]
-            ends = not queue and not turn.trailers
+            ends = not queue and not turn.trailers and turn.talk is None
             h2.send_data(turn.stream, piece, end_stream=ends)
+        if turn.talk is not None:
+            return  # it says more later
         if turn.trailers:
             h2.send_headers(turn.stream, [(b"x-check", turn.asked.token)], end_stream=True)
         if turn.pieces or turn.trailers:
@@ -260,8 +275,13 @@ class Http2Client:
         if isinstance(event, ResponseReceived):
             turn.fields = dict(event.headers)
             turn.status = int(turn.fields[b":status"])
+            if turn.talk is not None and turn.status == 200:
+                turn.talk.begin(self.world, _Stream(self, turn))
         elif isinstance(event, DataReceived):
-            turn.body += event.data
+            if turn.talk is None or turn.status != 200:
+                turn.body += event.data
+            else:
+                turn.talk.received(bytes(event.data))
             size = event.flow_controlled_length or 0
             if size:
                 if self.plan.slow_credit:
@@ -273,8 +293,14 @@ class Http2Client:
             turn.trailer_fields = dict(event.headers)
         elif isinstance(event, StreamEnded):
             turn.outcome = turn.outcome or "complete"
+            if turn.talk is not None:
+                turn.talk.ended()
+                if self._queues.pop(turn.stream, None) is not None:
+                    self._h2.end_stream(turn.stream)
         elif isinstance(event, StreamReset) and not turn.outcome:
             turn.outcome = "reset"
+            if turn.talk is not None:
+                turn.talk.lost()
 
     def _credit(self, what: tuple[int, Http2Turn]) -> None:
         size, turn = what
@@ -285,6 +311,29 @@ class Http2Client:
         else:
             self._h2.acknowledge_received_data(size, turn.stream)
         self._flush()
+
+    # ── conversations ────────────────────────────────────────────────────────────────
+
+    def say(self, turn: Http2Turn, data: bytes) -> None:
+        """Send *data* of a conversation."""
+        if self._usable() and not turn.outcome and turn.stream in self._queues:
+            self._queues[turn.stream].append(data)
+            self._pump(turn)
+            self._flush()
+
+    def end_talk(self, turn: Http2Turn) -> None:
+        """End this side of a conversation: behind what waits for a window it is given up."""
+        if self._usable() and not turn.outcome and (queue := self._queues.pop(turn.stream, None)) is not None:
+            if queue:
+                self._h2.reset_stream(turn.stream, ErrorCodes.CANCEL)
+                turn.outcome = "given up"
+            else:
+                self._h2.end_stream(turn.stream)
+            self._flush()
+
+    def cut_talk(self, turn: Http2Turn) -> None:
+        """Reset the stream of a conversation."""
+        self._give_up(turn)
 
     # ── trouble ──────────────────────────────────────────────────────────────────────
 
@@ -320,6 +369,8 @@ class Http2Client:
             self.outcome = outcome
             for turn in self.plan.turns:
                 turn.outcome = turn.outcome or "lost"
+                if turn.talk is not None:
+                    turn.talk.lost()
             self.world.note(self.name, "outcome", outcome)
 
     def _lose_patience(self, _: None) -> None:
@@ -331,6 +382,25 @@ class Http2Client:
             return
         self._finish("patience")
         self.end.abort()
+
+
+class _Stream:
+    """A stream as the channel of a conversation."""
+
+    __slots__ = ("client", "turn")
+
+    def __init__(self, client: Http2Client, turn: Http2Turn) -> None:
+        self.client = client
+        self.turn = turn
+
+    def write(self, data: bytes) -> None:
+        self.client.say(self.turn, data)
+
+    def end(self) -> None:
+        self.client.end_talk(self.turn)
+
+    def cut(self) -> None:
+        self.client.cut_talk(self.turn)
 
 
 def plan_http2_client(rng: Random, name: str, misbehaves: bool, calm: bool) -> Http2Plan:
@@ -354,6 +424,8 @@ def plan_http2_client(rng: Random, name: str, misbehaves: bool, calm: bool) -> H
         for turn in turns:
             if rng.chance(0.3):
                 turn.resets = rng.uniform(0.0, 1.0)
+        if rng.chance(0.2):
+            plan.window = 0
         if rng.chance(0.3):
             plan.slow_credit = rng.uniform(0.01, 0.5)
         if rng.chance(0.1):

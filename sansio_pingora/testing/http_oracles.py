@@ -12,9 +12,12 @@ from sansio_pingora.testing.reader import Message, StrictReader, Uncanonical, re
 if TYPE_CHECKING:
     from sansio_pingora.limits import Limits
     from sansio_pingora.testing.clients import Client
+    from sansio_pingora.testing.conversations import Conversation
     from sansio_pingora.testing.http2_clients import Http2Client, Http2Turn
+    from sansio_pingora.testing.http2_scripts import Http2Script, ScriptedRequest
     from sansio_pingora.testing.ledger import Ledger
     from sansio_pingora.testing.origins import Origin, OriginConnection
+    from sansio_pingora.testing.talkers import TalkClient
     from sansio_pingora.testing.world import World
 
 __all__ = [
@@ -22,7 +25,10 @@ __all__ = [
     "CanonicalOut",
     "Case",
     "FilterContract",
+    "HandOver",
     "Http2Answers",
+    "Http2Upstreams",
+    "HttpOracle",
     "NoCrossTalk",
     "Order",
     "PoolHygiene",
@@ -38,13 +44,23 @@ class Case:
     limits: Limits
     clients: list[Client] = field(default_factory=list)
     http2_clients: list[Http2Client] = field(default_factory=list)
+    talks: list[Conversation] = field(default_factory=list)
+    """What is said behind handshakes, over either version."""
+    talkers: list[TalkClient] = field(default_factory=list)
+    """The clients of HTTP/1 that have them."""
+    talk_origins: dict[str, str] = field(default_factory=dict)
+    """Addresses for ``websocket`` and ``tunnel``."""
     http2_origins: list[str] = field(default_factory=list)
     """Addresses of origins that are spoken to in HTTP/2."""
+    http2_scripts: list[Http2Script] = field(default_factory=list)
+    """Those of them that are scripted."""
     origins: list[Origin] = field(default_factory=list)
     exchanges: list[list[str]] = field(default_factory=list)
     """Of each exchange of the proxy: the phases that ran, in order."""
     calm: bool = False
     """No fault at all: every request must be answered by an origin."""
+    handed_over: bool = False
+    """Another proxy has taken over the address."""
     drained: bool = False
     """The proxy is told to end at some time."""
 
@@ -72,12 +88,14 @@ _MUTING = (
 )
 
 
-class _HttpOracle(Oracle):
+class HttpOracle(Oracle):
+    """A judge of a case around a proxy."""
+
     def __init__(self, case: Case) -> None:
         self.case = case
 
 
-class AnswerOnce(_HttpOracle):
+class AnswerOnce(HttpOracle):
     """I-1: one final response or one visible failure for each request, and nothing cut looks complete."""
 
     invariant = "I-1"
@@ -98,7 +116,7 @@ class AnswerOnce(_HttpOracle):
         turns = client.plan.turns
         counts = world.faults.counts
         said = f"{client.name}: {len(messages)} of {len(turns)} requests were answered"
-        if self.case.calm:
+        if self.case.calm and not self.case.handed_over:  # the old proxy closes what it keeps alive
             from_origins = sum(1 for message in messages if b"x-answer" in message.fields)
             if from_origins < len(turns):
                 world.broken(self.invariant, f"{said}, {from_origins} by an origin, though nothing failed")
@@ -145,7 +163,7 @@ class AnswerOnce(_HttpOracle):
             )
 
 
-class Http2Answers(_HttpOracle):
+class Http2Answers(HttpOracle):
     """I-1, I-3, I-6, I-12 for clients of HTTP/2: legal frames within the windows, each answer whole or broken."""
 
     invariant = "I-6"
@@ -158,12 +176,13 @@ class Http2Answers(_HttpOracle):
             if client.outcome == "patience" and not world.faults.counts["filter never"]:
                 world.broken("I-1", f"{client.name} waits for ever: {client.plan.turns!r}")
             for turn in client.plan.turns:
-                self._judge(world, client.name, turn)
+                if turn.talk is None:
+                    self._judge(world, client.name, turn)
 
     def _judge(self, world: World, name: str, turn: Http2Turn) -> None:
         asked = turn.asked
         number = turn.fields.get(b"x-answer")
-        if self.case.calm and (turn.outcome != "complete" or number is None):
+        if self.case.calm and not self.case.handed_over and (turn.outcome != "complete" or number is None):
             world.broken("I-1", f"{name}: {asked.token!r} got {turn.outcome} {turn.status}, though nothing failed")
         if number is None:
             if turn.outcome == "complete" and turn.status < 400:
@@ -184,7 +203,45 @@ class Http2Answers(_HttpOracle):
             )
 
 
-class NoCrossTalk(_HttpOracle):
+class Http2Upstreams(HttpOracle):
+    """I-1, I-3, I-6, I-12 for scripted origins of HTTP/2: legal frames within the windows, each request as it was."""
+
+    invariant = "I-6"
+
+    def quiescent(self, world: World) -> None:
+        """See :class:`Oracle`."""
+        for script in self.case.http2_scripts:
+            for fault in script.faults:
+                world.broken(self.invariant, f"{script.name}: the h2 library refuses what it got: {fault}")
+            for request in script.requests:
+                asked = self.case.ledger.asked.get(request.token)
+                if asked is None or not asked.valid:
+                    continue
+                if request.fields.get(b"x-token", request.token) != request.token:
+                    world.broken("I-3", f"{script.name} got a head mixed of {request.fields!r}")
+                whole = bytes(request.body) == asked.body
+                if request.refused is None and not asked.body.startswith(bytes(request.body)):
+                    world.broken("I-3", f"{script.name} took bytes that are not of {request.token!r}")
+                if request.complete and request.refused is None and not request.reset and not whole:
+                    world.broken(
+                        "I-1",
+                        f"{script.name} took {len(request.body)} bytes for the whole body of {request.token!r}, "
+                        f"which has {len(asked.body)}",
+                    )
+
+
+class HandOver(HttpOracle):
+    """I-13: while one proxy takes over from another, nobody is refused for want of a listener."""
+
+    invariant = "I-13"
+
+    def quiescent(self, world: World) -> None:
+        """See :class:`Oracle`."""
+        if self.case.handed_over and not self.case.drained and world.unheard:
+            world.broken(self.invariant, f"nobody listened at {world.unheard[0]}")
+
+
+class NoCrossTalk(HttpOracle):
     """I-3: no byte of one exchange appears in another."""
 
     invariant = "I-3"
@@ -224,7 +281,7 @@ class NoCrossTalk(_HttpOracle):
                         )
 
 
-class PoolHygiene(_HttpOracle):
+class PoolHygiene(HttpOracle):
     """I-4: a connection is used again only after a complete, clean exchange that leaves it open."""
 
     invariant = "I-4"
@@ -264,7 +321,7 @@ def _starts(raw: bytes) -> list[int]:
     return starts if reader.message is None else [*starts, reader.message.start]
 
 
-class CanonicalOut(_HttpOracle):
+class CanonicalOut(HttpOracle):
     """I-5: an independent strict reader and h11 take everything that was put out, with one framing each."""
 
     invariant = "I-5"
@@ -298,7 +355,7 @@ class CanonicalOut(_HttpOracle):
             world.broken(self.invariant, f"{name}: {message!r}: h11 reads {len(body)} bytes")
 
 
-class Order(_HttpOracle):
+class Order(HttpOracle):
     """I-6: answers come in the order of the requests."""
 
     invariant = "I-6"
@@ -314,7 +371,7 @@ class Order(_HttpOracle):
                     world.broken(self.invariant, f"{client.name}: {turn.asked.token!r} got the answer to {token!r}")
 
 
-class RetrySafety(_HttpOracle):
+class RetrySafety(HttpOracle):
     """I-7: a request that is not idempotent is written to at most one origin connection."""
 
     invariant = "I-7"
@@ -334,6 +391,24 @@ class RetrySafety(_HttpOracle):
                         f"{method!r} {token!r} was written to {written[token]} and to {connection.end.name}",
                     )
                 written[token] = connection.end.name
+        self._http2(world, written)
+
+    def _http2(self, world: World, written: dict[bytes, str]) -> None:
+        """Over HTTP/2 an origin can say that it has not processed a request; before that it is not sent again."""
+        before: dict[bytes, ScriptedRequest] = {}
+        for request in sorted(
+            (request for script in self.case.http2_scripts for request in script.requests),
+            key=lambda request: request.arrived,
+        ):
+            token = request.token
+            if not token or request.method in IDEMPOTENT:
+                continue
+            last = before.get(token)
+            if last is not None and (last.refused is None or last.refused > request.arrived):
+                world.broken(self.invariant, f"{token!r} came again over HTTP/2, though nobody had refused it before")
+            if request.refused is None and token in written:
+                world.broken(self.invariant, f"{token!r} was written to {written[token]} and over HTTP/2")
+            before[token] = request
 
 
 # What may come after what; phases that may repeat are listed behind themselves.
@@ -348,7 +423,7 @@ _PER_ATTEMPT = (
 )
 
 
-class FilterContract(_HttpOracle):
+class FilterContract(HttpOracle):
     """I-11: phases in their order, each at most once (or once per attempt); logging exactly once, and last."""
 
     invariant = "I-11"

@@ -10,28 +10,34 @@ from typing import TYPE_CHECKING
 from sansio_pingora.limits import Limits
 from sansio_pingora.testing.casting import Mood, plan_client, random_behaviour
 from sansio_pingora.testing.clients import Client
+from sansio_pingora.testing.conversations import plan_tunnel, plan_websocket
 from sansio_pingora.testing.faults import ALL_FAULTS, missing
-from sansio_pingora.testing.http2_clients import Http2Client, plan_http2_client
+from sansio_pingora.testing.http2_clients import Http2Client, Http2Plan, Http2Turn, plan_http2_client
 from sansio_pingora.testing.http2_origins import http2_origin
+from sansio_pingora.testing.http2_scripts import Http2Script
 from sansio_pingora.testing.http_oracles import (
     AnswerOnce,
     CanonicalOut,
     Case,
     FilterContract,
+    HandOver,
     Http2Answers,
+    Http2Upstreams,
     NoCrossTalk,
     Order,
     PoolHygiene,
     RetrySafety,
 )
-from sansio_pingora.testing.ledger import Ledger
+from sansio_pingora.testing.ledger import Asked, Ledger
 from sansio_pingora.testing.link import LinkProfile
 from sansio_pingora.testing.oracles import BoundedMemory, NoTimerlessWait, Termination
 from sansio_pingora.testing.origins import Origin
+from sansio_pingora.testing.talkers import Conversations, TalkClient, TunnelOrigin, websocket_origin
 from sansio_pingora.testing.world import Weather, World
 
 if TYPE_CHECKING:
     from sansio_pingora.machine import Application
+    from sansio_pingora.testing.driver import Driver
     from sansio_pingora.testing.prng import Random
     from sansio_pingora.testing.world import TraceLine
 
@@ -98,6 +104,8 @@ _NETWORK = (
     "connect black-holed",
     "connect late",
     "connect no route",
+    "connect no name",
+    "accept no descriptor",
     "accept delayed",
     "accept aborted",
 )
@@ -201,6 +209,21 @@ def run_seed(seed: int, application: ApplicationFactory | None = None, *, keep_t
     return report
 
 
+_ORACLES = (
+    AnswerOnce,
+    Http2Answers,
+    Http2Upstreams,
+    NoCrossTalk,
+    PoolHygiene,
+    CanonicalOut,
+    Order,
+    RetrySafety,
+    FilterContract,
+    HandOver,
+    Conversations,
+)
+
+
 def build_world(seed: int, application: ApplicationFactory | None = None) -> tuple[World, Case]:
     """The world of *seed*, before anything has happened in it."""
     if application is None:
@@ -225,13 +248,13 @@ def build_world(seed: int, application: ApplicationFactory | None = None) -> tup
         origin = Origin(world, name, case.ledger, behaviour, slow_read=slow)
         case.origins.append(origin)
         world.listen(address, origin)
-    speaks_http2 = rng.chance(0.4)
+    speaks_http2 = rng.chance(0.5)
     if speaks_http2:
         _plan_http2(rng, world, case, mood, addresses)
+    if rng.chance(0.4):
+        _plan_talks(rng, world, case, mood)
     driver = world.listen(PROXY, application(world, case, addresses))
-    for address in case.http2_origins:
-        origin_rng = rng.fork(address)
-        world.listen(address, http2_origin(case.ledger, limits, origin_rng, world.faults, mood.origins))
+    _listen_http2(rng, world, case, mood)
     for number in range(1 + rng.below(6)):
         name = f"c{number + 1}"
         client = Client(world, name, plan_client(rng.fork(name), name, limits, mood, world.faults))
@@ -245,20 +268,71 @@ def build_world(seed: int, application: ApplicationFactory | None = None) -> tup
         case.drained = True
         world.faults.count("drain")
         world.at(rng.uniform(0.0, 6.0), lambda _: driver.drain())
+    elif rng.chance(0.15):
+        # No fault for anybody: whoever connects reaches the old one or the new one.
+        world.at(
+            rng.uniform(0.0, 3.0), lambda _: _hand_over(rng, world, case, driver, application(world, case, addresses))
+        )
     for oracle in (BoundedMemory(limits), NoTimerlessWait(), Termination()):
         world.watch(oracle)
-    for kind in (AnswerOnce, Http2Answers, NoCrossTalk, PoolHygiene, CanonicalOut, Order, RetrySafety, FilterContract):
+    for kind in _ORACLES:
         world.watch(kind(case))
     return world, case
+
+
+WEBSOCKETS = "10.0.3.1:80"
+TUNNELS = "10.0.3.2:80"
+
+
+def _plan_talks(rng: Random, world: World, case: Case, mood: Mood) -> None:
+    """Clients that switch to another protocol, and what answers them, mostly through the proxy."""
+    case.talk_origins.update(websocket=WEBSOCKETS, tunnel=TUNNELS)
+    world.listen(WEBSOCKETS, websocket_origin(rng.fork("websockets"), case.limits))
+    world.listen(TUNNELS, TunnelOrigin(world))
+    for number in range(1 + rng.below(4)):
+        name = f"t{number + 1}"
+        own = rng.fork(name)
+        websocket = own.chance(0.7)
+        plan = plan_websocket if websocket else plan_tunnel
+        talk = plan(own, name, misbehaves=own.chance(mood.clients))
+        case.talks.append(talk)
+        where = WEBSOCKETS if websocket and own.chance(0.3) else PROXY
+        if websocket and own.chance(0.4):
+            turn = Http2Turn(Asked(name.encode(), name, b"CONNECT", b"", valid=False), [], talk=talk)
+            window = own.pick((65_535, 65_535 if case.calm else 500))
+            http2 = Http2Client(world, name, Http2Plan([turn], window=window, patience=5_000.0))
+            case.http2_clients.append(http2)
+            client: TalkClient | Http2Client = http2
+        else:
+            client = TalkClient(world, name, talk, connect=not websocket and own.chance(0.5))
+            case.talkers.append(client)
+        world.at(own.uniform(0.0, 2.0), _start_at, (client, where))
+
+
+def _start_at(what: tuple[TalkClient | Http2Client, str]) -> None:
+    client, where = what
+    client.world.client(where, client)
+
+
+def _listen_http2(rng: Random, world: World, case: Case, mood: Mood) -> None:
+    """The first is an application of ours, the others are scripted."""
+    for address in case.http2_origins:
+        origin_rng = rng.fork(address)
+        if address == "10.0.2.1:80":
+            world.listen(address, http2_origin(case.ledger, case.limits, origin_rng, world.faults, mood.origins))
+        else:
+            script = Http2Script(world, address, case.ledger, origin_rng, mood.origins, calm=case.calm)
+            case.http2_scripts.append(script)
+            world.listen(address, script)
 
 
 def _plan_http2(rng: Random, world: World, case: Case, mood: Mood, addresses: list[str]) -> None:
     """Clients and origins that speak HTTP/2, beside the others."""
     if rng.chance(0.6):
-        case.http2_origins.append("10.0.2.1:80")
+        case.http2_origins += rng.pick((["10.0.2.1:80"], ["10.0.2.2:80"], ["10.0.2.2:80", "10.0.2.3:80"]))
         if rng.chance(0.5):
             addresses.clear()
-        addresses.append("10.0.2.1:80")
+        addresses += case.http2_origins
     for number in range(rng.below(3) if case.http2_origins else 1 + rng.below(3)):
         name = f"h{number + 1}"
         plan = plan_http2_client(rng.fork(name), name, rng.chance(mood.clients), case.calm)
@@ -268,6 +342,17 @@ def _plan_http2(rng: Random, world: World, case: Case, mood: Mood, addresses: li
         for turn in plan.turns:
             case.ledger.ask(turn.asked)
         world.at(rng.uniform(0.0, 2.0), _start, client)
+
+
+def _hand_over(rng: Random, world: World, case: Case, old: Driver, application: Application) -> None:
+    """A new process takes over the listening socket; the old one finishes what it has."""
+    world.faults.count("hand-over")
+    world.listen(PROXY, application)
+    case.handed_over = True
+    old.drain()
+    if rng.chance(0.3):
+        world.faults.count("drain amid a hand-over")
+        world.after(rng.uniform(0.0, 2.0), lambda _: old.drain())
 
 
 def _start(client: Client | Http2Client) -> None:

@@ -71,7 +71,13 @@ def random_proxy(world: World, case: Case, addresses: list[str]) -> Application:
             )
             methods[name] = _hook(name, form, rng, faults)
     proxy_class = type("SimulatedProxy", (ProxyHttp,), methods)
-    return HttpProxy(proxy_class(), case.limits, HttpOptions(h2c=bool(case.http2_clients or case.http2_origins)))
+    return HttpProxy(proxy_class(), case.limits, _options(case))
+
+
+def _options(case: Case) -> HttpOptions:
+    return HttpOptions(
+        h2c=bool(case.http2_clients or case.http2_origins or case.talks), allow_connect_method_proxying=bool(case.talks)
+    )
 
 
 def _note(name: str, ctx: Any, faults: Faults) -> None:
@@ -86,10 +92,17 @@ def _upstream_peer(world: World, rng: Random, case: Case, addresses: list[str]) 
     most = case.limits.max_per_peer
     http2 = PeerOptions(alpn=ALPN.H2, max_h2_streams=rng.pick((1, 3, 100)))
     first = rng.below(len(addresses))
+    bridges = rng.chance(0.5)
 
-    def upstream_peer(_: ProxyHttp, __: Any, ctx: Any) -> HttpPeer:
+    def upstream_peer(_: ProxyHttp, session: Any, ctx: Any) -> HttpPeer:
         _note("upstream_peer", ctx, faults)
         ctx.tries += 1
+        target = session.req_header.target
+        kind = "websocket" if target.startswith(b"/ws") else "tunnel"
+        if target.startswith((b"/ws", b"/tunnel")) or session.req_header.method == b"CONNECT":
+            if kind in case.talk_origins:
+                spoken = http2 if kind == "websocket" and bridges else None
+                return HttpPeer(case.talk_origins[kind], options=spoken)
         address = addresses[(first + ctx.tries - 1) % len(addresses)]
         if most is not None and world.drivers[0].upstreams(address) >= most:
             faults.count("pool full")

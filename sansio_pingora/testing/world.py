@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.listeners import AcceptPolicy
 from sansio_pingora.testing.faults import Faults
 from sansio_pingora.testing.link import End, LinkProfile, link
 from sansio_pingora.testing.prng import Random
@@ -119,6 +120,8 @@ class World:
         self.watchers: list[Oracle] = []
         """Those of the oracles that want to see every settled lane."""
         self.failure: OracleBroken | None = None
+        self.unheard: list[SocketAddr] = []
+        """Addresses that were connected to while nothing listened there."""
         self._queue: list[tuple[float, int, Callable[[Any], None], Any]] = []
         self._order = 0
         self._listeners: dict[SocketAddr, Listener] = {}
@@ -227,9 +230,14 @@ class World:
         delay = profile.latency
         if faults.fires("connect late"):
             delay += rng.uniform(0.0, 20.0)
-        if faults.fires("connect no route"):
+        if faults.fires("connect no name"):
+            self.after(delay, self._refuse, (attempt, ErrorType.CONNECT_NO_ROUTE, "the name cannot be resolved"))
+        elif faults.fires("connect no route"):
             self.after(delay, self._refuse, (attempt, ErrorType.CONNECT_NO_ROUTE, "no route to host"))
-        elif at not in self._listeners or faults.fires("connect refused"):
+        elif at not in self._listeners:
+            self.unheard.append(at)
+            self.after(delay, self._refuse, (attempt, ErrorType.CONNECT_REFUSED, "connection refused"))
+        elif faults.fires("connect refused"):
             self.after(delay, self._refuse, (attempt, ErrorType.CONNECT_REFUSED, "connection refused"))
         else:
             self.after(delay, self._join, (attempt, profile, name))
@@ -257,6 +265,7 @@ class World:
         number = self._links
         listener = self._listeners.get(attempt.address)
         if listener is None:
+            self.unheard.append(attempt.address)
             self._refuse((attempt, ErrorType.CONNECT_REFUSED, "connection refused"))
             return
         near = End(
@@ -273,6 +282,10 @@ class World:
         self.at(arrival, self._tell, (attempt, near))
         if self.faults.fires("accept aborted"):
             far.abort()
+        elif self.faults.fires("accept no descriptor"):
+            policy = AcceptPolicy()
+            policy.failed("EMFILE", self.now)
+            self.at(policy.deadline, self._accept_later, (listener, far, policy))
         elif self.faults.fires("accept delayed"):
             self.after(self._link_rng.uniform(0.01, 1.0), self._accept, (listener, far))
         else:
@@ -289,6 +302,15 @@ class World:
         listener, end = what
         if not end.dead:
             listener.accept(end)
+
+    def _accept_later(self, what: tuple[Listener, End, AcceptPolicy]) -> None:
+        """Try again when the policy's pause is over."""
+        listener, end, policy = what
+        policy.handle_timeout(self.now)
+        if policy.accepting:
+            self._accept((listener, end))
+        else:
+            self.at(policy.deadline, self._accept_later, what)
 
     def snap(self, time: float, end: End) -> float:
         """Perhaps move an arrival onto the next deadline of the driver behind *end*, or one tick beside it."""

@@ -164,6 +164,16 @@ class Command:
         return self.process.returncode, err
 
 
+def test_the_ceilings_of_the_origin_are_defaults(monkeypatch):
+    """It echoes WebSocket frames of any size, unless it is told otherwise."""
+    asked = []
+    monkeypatch.setattr(commands, "serve", lambda app, **options: asked.append(options))
+    main(["origin", "--listen", "127.0.0.1:0", "-o", "ws_max_fragments=5"])
+
+    assert asked[0]["ws_max_message"] == OriginApp.limits["ws_max_message"]
+    assert asked[0]["ws_max_fragments"] == "5"
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_proxy_before_an_origin(runtime):
     with Command("origin", "--listen", "127.0.0.1:0", "--runtime", runtime, "-o", "keepalive_timeout=5") as origin:

@@ -559,6 +559,31 @@ def test_a_client_s_tunnel_that_is_quiet():
     expires(session, LIMITS.read_timeout, failed(key))
 
 
+def test_a_tunnel_that_has_ended_has_no_clock():
+    """It was armed again by its own last bytes, and woke the server every second for ever."""
+    session = make_server(options={"allow_connect": True}, read_timeout=5.0)
+    session.deliver(session.peer.headers(1, [(":method", "CONNECT"), (":authority", "a.test:1")], end=True))
+    session.send(1, Header(ResponseHeader(200), False))
+    session.send(1, UpgradedBody(b"bye", True))
+    expires(session, LIMITS.keepalive_timeout, over)
+    session.wait(1000.0)
+
+    assert session.machine.deadline == math.inf
+
+
+def test_a_client_that_stays_behind_an_upload_that_was_cut_off():
+    """The stream was gone and nothing had a deadline: such a connection stayed for ever."""
+    session = make_server(keepalive_timeout=0.5)
+    peer = session.peer
+    session.deliver(peer.request(1, "POST", end=False), peer.data(1, b"part"))
+    answer(session, 1, 413)
+    session.wait(0.6)
+    while not peer.streams[1].theirs_reset:
+        session.deliver(peer.data(1, bytes(10_000)))
+
+    expires(session, 0.5, over)
+
+
 # ── of every machine ─────────────────────────────────────────────────────────────────
 
 
