@@ -7,8 +7,8 @@ import sys
 from functools import partial
 
 from sansio_pingora import Error, HttpPeer, ProxyHttp, serve
-from sansio_pingora.layers import TrustedSources
 from sansio_pingora.modules import HttpModule
+from sansio_pingora.proxy_protocol import TrustedSources
 
 
 class Acl(HttpModule):

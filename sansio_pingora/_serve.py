@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from importlib import import_module
@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 from sansio_pingora.apps import (
+    Background,
+    Beside,
     HttpOptions,
     HttpServerApp,
     HttpService,
@@ -115,7 +117,9 @@ def serve(
     connect. *options* are the fields of
     :class:`~sansio_pingora.limits.Limits`, ``engine``, ``h2c``, ``allow_connect_method_proxying``,
     ``abort_on_close``; of a proxy those of :class:`~sansio_pingora.proxy.ProxyOptions`; ``threads`` (lanes of the
-    threads runtime) and ``uvloop`` (of asyncio: True, False, or None for where it is installed).
+    threads runtime) and ``uvloop`` (of asyncio: True, False, or None for where it is installed); ``background``:
+    works that run beside the application on its first lane, like a
+    :class:`~sansio_pingora.balancing.LoadBalancer`.
 
     :raises ValueError: an address or option that is not known, of the wrong kind, or without effect here.
     :raises TypeError: *app* is none of these, or it or the filter has a callback that *runtime* cannot run.
@@ -147,6 +151,9 @@ def make_application(app: App, options: dict[str, Any]) -> Application:
     :raises ValueError: an option that is not known, of the wrong kind, or without effect here.
     :raises TypeError: *app* is none of the kinds that are served.
     """
+    if "background" in options:
+        works = _works(options["background"])
+        return Beside(make_application(app, {k: v for k, v in options.items() if k != "background"}), works)
     if isinstance(app, type):
         raise TypeError(f"{app.__name__} is a class: give an object of it, {app.__name__}()")
     http = {name: options[name] for name in _HTTP_OPTIONS if name in options}
@@ -177,6 +184,14 @@ def make_application(app: App, options: dict[str, Any]) -> Application:
             )
         app = ServeHttp(app)
     return HttpService(app, Limits.from_options(rest), http_options)
+
+
+def _works(background: Any) -> Sequence[Background]:
+    works = list(background) if isinstance(background, Iterable) else [background]
+    for work in works:
+        if not callable(getattr(work, "start", None)) or not callable(getattr(work, "stop", None)):
+            raise TypeError(f"{work!r} is no background work: it needs start(lane, now) and stop(now)")
+    return works
 
 
 def _kind(app: App) -> str:
@@ -239,7 +254,16 @@ def _refuse(names: Iterable[str], why: str) -> None:
 def _refuse_unknown(options: dict[str, Any]) -> None:
     """Before anything else is said of them; limits answer for the names that they know of."""
     limits = {limit.name for limit in fields(Limits)}
-    others = [*_HTTP_OPTIONS, *_PROXY_OPTIONS, *_RUNTIME_OPTIONS, "grace_period", "listen", "runtime", "signals"]
+    others = [
+        "background",
+        *_HTTP_OPTIONS,
+        *_PROXY_OPTIONS,
+        *_RUNTIME_OPTIONS,
+        "grace_period",
+        "listen",
+        "runtime",
+        "signals",
+    ]
     for name in options.keys() - limits:
         close = get_close_matches(name, [*others, *limits], n=1)
         if close and close[0] in others:

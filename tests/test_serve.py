@@ -27,6 +27,7 @@ from sansio_pingora._serve import make_application, new_control, runtime_names, 
 from sansio_pingora.apps import EchoApp, HttpOptions, OriginApp, WebSocketApp
 from sansio_pingora.limits import Limits
 from sansio_pingora.listeners import ServerAddress
+from sansio_pingora.machine import Lane
 from sansio_pingora.session import ReadBody
 from sansio_pingora.wire import ResponseHeader
 from tests.apps.serving import RUNTIMES, ask, connect, read_all, serving
@@ -406,3 +407,30 @@ def test_the_root_says_what_it_has_not():
     with pytest.raises(AttributeError, match="has no attribute 'Serve'"):
         sansio_pingora.Serve  # noqa: B018  # looked up for its error
     assert set(sansio_pingora._HOMES) | {"__version__"} == set(sansio_pingora.__all__)
+
+
+# ── work in the background ───────────────────────────────────────────────────────────
+
+
+def test_background_work_is_started_once_and_stopped_with_its_lane():
+    told = []
+
+    class Work:
+        def start(self, lane, now):
+            told.append(("start", lane, now))
+
+        def stop(self, now):
+            told.append(("stop", now))
+
+    application = make_application(lambda request: Response(200), {"background": Work(), "keepalive_timeout": 7})
+    assert application.limits.keepalive_timeout == 7
+    one, other = Lane(), Lane()
+    first, second = application.open(one, 1.0, 0.0), application.open(other, 2.0, 0.0)
+    second.drain(3.0)
+    first.drain(4.0)
+    assert told == [("start", one, 1.0), ("stop", 4.0)]
+
+
+def test_what_is_no_background_work_is_refused():
+    with pytest.raises(TypeError, match=r"needs start\(lane, now\) and stop\(now\)"):
+        make_application(lambda request: Response(200), {"background": [object()]})

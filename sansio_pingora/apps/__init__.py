@@ -1,6 +1,7 @@
 """Applications: what is served over a connection."""
 
 from sansio_pingora.apps.acceptor import HttpAcceptor, HttpOptions, LaneHandler
+from sansio_pingora.apps.background import Background, Beside
 from sansio_pingora.apps.http_server_app import HttpApp, HttpServerApp, HttpService
 from sansio_pingora.apps.messages import Request, Response
 from sansio_pingora.apps.origin import OriginApp
@@ -11,6 +12,8 @@ from sansio_pingora.apps.websocket_app import WebSocketApp, serve_websocket
 from sansio_pingora.apps.websocket_exchange import Receive, WebSocket
 
 __all__ = [
+    "Background",
+    "Beside",
     "EchoApp",
     "HttpAcceptor",
     "HttpApp",

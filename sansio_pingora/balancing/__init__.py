@@ -2,8 +2,11 @@
 
 from sansio_pingora.balancing.backend import MAX_WEIGHT, Backend
 from sansio_pingora.balancing.backends import MAX_BACKENDS, Backends, BackendState
+from sansio_pingora.balancing.discovery import CallDiscovery, Discovery, Found, StaticDiscovery
+from sansio_pingora.balancing.health import HealthCheck, HttpHealthCheck, TcpHealthCheck
 from sansio_pingora.balancing.ketama import MAX_RING_WEIGHT, POINTS_PER_WEIGHT, Continuum
 from sansio_pingora.balancing.load_balancer import LoadBalancer
+from sansio_pingora.balancing.outliers import OutlierDetection
 from sansio_pingora.balancing.schedule import MAX_TURNS, smooth_schedule
 from sansio_pingora.balancing.selection import (
     SELECTIONS,
@@ -33,17 +36,25 @@ __all__ = [
     "BackendState",
     "Backends",
     "Below",
+    "CallDiscovery",
     "Consistent",
     "Continuum",
+    "Discovery",
+    "Found",
     "Hashing",
+    "HealthCheck",
+    "HttpHealthCheck",
     "LeastConnections",
     "Load",
     "LoadBalancer",
+    "OutlierDetection",
     "PowerOfTwoChoices",
     "RandomChoice",
     "RoundRobin",
     "Selection",
     "Selector",
+    "StaticDiscovery",
+    "TcpHealthCheck",
     "UniqueIterator",
     "fnv_1a",
     "selection",

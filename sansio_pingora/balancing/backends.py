@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
@@ -16,7 +17,18 @@ MAX_BACKENDS = 65_535
 class BackendState:
     """What is known of one backend. Others than its owner may read it at any moment, from any thread."""
 
-    __slots__ = ("backend", "contrary", "ejected", "ejections", "enabled", "failures", "healthy", "ready", "requests")
+    __slots__ = (
+        "backend",
+        "contrary",
+        "ejected",
+        "ejections",
+        "enabled",
+        "failures",
+        "healthy",
+        "ready",
+        "requests",
+        "returned",
+    )
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -31,7 +43,9 @@ class BackendState:
         self.ejections = 0
         """How often that was, of late."""
         self.failures = 0
-        """Requests in a row that failed."""
+        """Attempts in a row that failed. Lanes that count at the same moment may lose one, which matters to nobody."""
+        self.returned = -math.inf
+        """When it was last let in again, in monotonic seconds."""
         self.ready = True
         """All of the above allow it to be used."""
         # A set, since adding to one and taking from it are single steps, which a counter's are not in every Python.
@@ -128,5 +142,6 @@ def _inherit(state: BackendState, before: BackendState) -> None:
     state.ejected = before.ejected
     state.ejections = before.ejections
     state.failures = before.failures
+    state.returned = before.returned
     state.requests = before.requests
     state.settle()

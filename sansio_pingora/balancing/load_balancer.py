@@ -7,8 +7,13 @@ from typing import Any, Self
 
 from sansio_pingora.balancing.backend import Backend
 from sansio_pingora.balancing.backends import Backends, BackendState
-from sansio_pingora.balancing.selection import RoundRobin, Selection, Selector, UniqueIterator
+from sansio_pingora.balancing.background import BackgroundWork
+from sansio_pingora.balancing.discovery import Discovery, StaticDiscovery
+from sansio_pingora.balancing.health import HealthCheck
+from sansio_pingora.balancing.outliers import OutlierDetection, verdict
+from sansio_pingora.balancing.selection import Below, RoundRobin, Selection, Selector, UniqueIterator
 from sansio_pingora.errors import Error
+from sansio_pingora.machine import Lane
 from sansio_pingora.upstreams import HttpPeer
 
 __all__ = ["LoadBalancer"]
@@ -23,14 +28,69 @@ class LoadBalancer:
     that it began with.
     """
 
-    __slots__ = ("_current", "_selection", "backends")
+    __slots__ = (
+        "_current",
+        "_jitter",
+        "_random",
+        "_selection",
+        "_work",
+        "backends",
+        "discovery",
+        "health_check",
+        "health_check_frequency",
+        "outlier_detection",
+        "parallel_health_check",
+        "update_frequency",
+    )
 
-    def __init__(self, backends: Iterable[Backend | str] = (), selection: Selection | None = None) -> None:
+    def __init__(
+        self,
+        backends: Iterable[Backend | str] | Discovery = (),
+        selection: Selection | None = None,
+        *,
+        health_check: HealthCheck | None = None,
+        health_check_frequency: float | None = None,
+        parallel_health_check: int = 1,
+        update_frequency: float | None = None,
+        outlier_detection: OutlierDetection | None = None,
+        jitter: float = 0.0,
+        below: Below | None = None,
+    ) -> None:
+        """Over *backends*, or what a :class:`Discovery` finds, chosen by *selection*, a :class:`RoundRobin` if None.
+
+        What follows is done in the background, which must be started (:meth:`start`). *health_check* is made of every
+        backend, *parallel_health_check* at once, and *health_check_frequency* seconds after the last round ended;
+        None: once. *update_frequency*: seconds between two discoveries; None: one. *outlier_detection* ejects
+        backends whose requests fail. *jitter*: the share of every period, from 0 to 1, by which it is shorter or
+        longer, as *below*, a source of random numbers, says.
+
+        :raises ValueError: an argument is out of its range, or not an address.
+        """
+        if parallel_health_check < 1:
+            raise ValueError("parallel_health_check is the number of checks at once, 1 or more")
+        for name, period in (("health_check", health_check_frequency), ("update", update_frequency)):
+            if period is not None and not period > 0:
+                raise ValueError(f"{name}_frequency is seconds above 0 between two rounds, or None, not {period!r}")
+        if not 0 <= jitter <= 1 or (jitter and below is None):
+            raise ValueError("jitter is a share from 0 to 1, and needs below=random.randrange or a like source")
+        self.health_check = health_check
+        self.health_check_frequency = health_check_frequency
+        self.parallel_health_check = parallel_health_check
+        self.update_frequency = update_frequency
+        self.outlier_detection = outlier_detection
+        self._jitter = jitter
+        self._random = below
+        self._work: BackgroundWork | None = None
         self.backends = Backends()
         """The set, and what is known of each in it."""
         self._selection = RoundRobin() if selection is None else selection
         self._current: tuple[Selector, dict[Backend, BackendState]] = self._selected({})
-        self.update(Backend(one) if isinstance(one, str) else one for one in backends)
+        self.discovery: Discovery
+        if isinstance(backends, Iterable):
+            self.discovery = static = StaticDiscovery(backends)
+            self.update(static.backends)
+        else:
+            self.discovery = backends
 
     @classmethod
     def try_from_iter(cls, addresses: Iterable[str], selection: Selection | None = None) -> Self:
@@ -38,7 +98,48 @@ class LoadBalancer:
 
         :raises ValueError: one is no address, or is there twice.
         """
-        return cls([Backend(address) for address in addresses], selection)
+        return cls(list(addresses), selection)
+
+    # ── in the background ────────────────────────────────────────────────────────────
+
+    def start(self, lane: Lane, now: float) -> None:
+        """Discover and check on *lane* from here on, and nowhere else; ``serve(..., background=balancer)`` calls it."""
+        self._work = BackgroundWork(self, lane, now)
+        self._work.begin()
+
+    def works(self, work: BackgroundWork) -> bool:
+        """Whether *work* is the one that was started last: another one is to end."""
+        return work is self._work
+
+    def stop(self, now: float) -> None:
+        """Discover and check no more; what is known stays. Harmless again."""
+        if self._work is not None:
+            work, self._work = self._work, None
+            work.stop(now)
+
+    @property
+    def discovered(self) -> bool:
+        """The first discovery in the background is over, whatever it brought."""
+        return self._work is not None and self._work.ready
+
+    def spread(self, period: float) -> float:
+        """*period*, with its jitter."""
+        if self._random is None or not self._jitter:
+            return period
+        return period * (1.0 + self._jitter * (self._random(2_001) / 1_000 - 1.0))
+
+    def attempt_ended(self, state: BackendState, error: Error | None, status: int | None, now: float) -> None:
+        """An attempt at the backend of *state* is over. From any thread."""
+        detection = self.outlier_detection
+        if detection is None:
+            return
+        failed = verdict(error, status, detection.statuses)
+        if failed:
+            state.failures += 1
+            if state.failures >= detection.consecutive_failures and self._work is not None:
+                self._work.suspect(state, now)
+        elif failed is False:
+            state.failures = 0
 
     def update(self, found: Iterable[Backend], enabled: Mapping[Backend, bool] | None = None) -> bool:
         """The set is *found* from here on; True: it was another one before.
@@ -96,7 +197,7 @@ class LoadBalancer:
                 if tried is not None:
                     tried.add(backend)
                 peer = HttpPeer(backend.addr, **how)
-                peer.attempt = _Attempt(state)
+                peer.attempt = _Attempt(self, state)
                 return peer
         if tried:
             raise Error.http_status(502, f"none of {len(states)} backends is left: {len(tried)} were tried").into_up()
@@ -106,9 +207,10 @@ class LoadBalancer:
 class _Attempt:
     """One attempt of a request, at one backend."""
 
-    __slots__ = ("_state",)
+    __slots__ = ("_balancer", "_state")
 
-    def __init__(self, state: BackendState) -> None:
+    def __init__(self, balancer: LoadBalancer, state: BackendState) -> None:
+        self._balancer = balancer
         self._state = state
 
     def began(self, now: float) -> None:
@@ -116,3 +218,4 @@ class _Attempt:
 
     def ended(self, error: Error | None, status: int | None, now: float) -> None:
         self._state.requests.discard(self)
+        self._balancer.attempt_ended(self._state, error, status, now)

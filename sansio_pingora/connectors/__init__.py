@@ -1,6 +1,7 @@
 """Connections to upstreams: dialling them, keeping them, and handing them out."""
 
 from sansio_pingora.connectors.address_race import AddressRace
+from sansio_pingora.connectors.clients import HttpClients
 from sansio_pingora.connectors.connector import Connector
 from sansio_pingora.connectors.dial_plan import DialPlan
 from sansio_pingora.connectors.lease import Lease, UpstreamConnection, Waiter
@@ -15,6 +16,7 @@ __all__ = [
     "Connector",
     "DialPlan",
     "Grant",
+    "HttpClients",
     "Lease",
     "PoolCommand",
     "UpstreamConnection",

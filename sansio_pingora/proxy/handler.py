@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from sansio_pingora.apps import HttpAcceptor, HttpOptions
-from sansio_pingora.connectors import Connector, UpstreamConnection
+from sansio_pingora.connectors import Connector, HttpClients
 from sansio_pingora.errors import Error
-from sansio_pingora.http1 import Http1Client, NativeCodec
 from sansio_pingora.layers import upstream_layers
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Acceptor, Lane, LogLine
@@ -17,12 +16,9 @@ from sansio_pingora.proxy.filter_table import FilterTable
 from sansio_pingora.proxy.options import ProxyOptions
 from sansio_pingora.proxy.proxy_http import ProxyHttp
 from sansio_pingora.proxy.record import ExchangeRecord
-from sansio_pingora.session import Exchange, Routine, Routines, ServerSession, client_codec, client_http2
-from sansio_pingora.upstreams import Peer, PeerOptions
+from sansio_pingora.session import Exchange, Routine, Routines, ServerSession
 
 __all__ = ["HttpProxy", "ProxyHandler"]
-
-_MAX_WINDOW = 2**31 - 1
 
 
 class HttpProxy:
@@ -63,8 +59,7 @@ class ProxyHandler:
         self.lane = lane
         self.filters = filters
         self.limits = limits
-        self._options = options
-        self.connector = Connector(lane, limits, self._new_connection, upstream_layers)
+        self.connector = Connector(lane, limits, HttpClients(limits, options.engine), upstream_layers)
         self.budget = RetryBudget(limits.retry_budget)
 
     def begin(self, session: ServerSession, now: float) -> Exchange:
@@ -95,45 +90,3 @@ class ProxyHandler:
     def drain(self, now: float) -> None:
         """Keep no upstream connections from here on."""
         self.connector.drain(now)
-
-    def _new_connection(self, peer: Peer, version: bytes, now: float) -> UpstreamConnection:
-        options = peer.options
-        if options.custom_connection is not None:
-            connection: UpstreamConnection = options.custom_connection(self.limits, now)
-            connection.set_timeouts(options.read_timeout, options.write_timeout)
-            return connection
-        if version == b"2":
-            stream_window, connection_window = self._windows(options)
-            return client_http2(
-                self._options.engine,
-                now,
-                self.limits,
-                max_streams=options.max_h2_streams,
-                read_timeout=options.read_timeout,
-                write_timeout=options.write_timeout,
-                stream_window=stream_window,
-                connection_window=connection_window,
-                ping_interval=options.h2_ping_interval,
-            )
-        lenient = options.allow_h1_response_invalid_content_length
-        codec = client_codec(self._options.engine, self.limits)
-        return Http1Client(
-            self.limits,
-            codec=codec or NativeCodec(self.limits, server=False, lenient_length=lenient),
-            read_timeout=options.read_timeout,
-            write_timeout=options.write_timeout,
-        )
-
-    def _windows(self, options: PeerOptions) -> tuple[int, int]:
-        """What a stream, and a whole connection of HTTP/2, may receive unread.
-
-        One that strangers share has room for all its streams at once, else a few answers that nobody
-        reads would hold up all others; and each of them has what an exchange may hold over HTTP/1.
-        """
-        limits, streams = self.limits, options.max_h2_streams
-        window, connection = options.h2_stream_window_size, options.h2_connection_window_size
-        if window is None:
-            window = limits.h2_window if streams == 1 else min(limits.h2_window, limits.high_water)
-        if connection is None:
-            connection = max(limits.h2_connection_window, min(streams * window, _MAX_WINDOW))
-        return window, connection

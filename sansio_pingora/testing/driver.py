@@ -163,6 +163,7 @@ class Driver:
                         self._serve(member, now)
                     else:
                         self._execute(member)
+                lane.run_posted()
                 rounds += 1
                 if rounds > 10_000:
                     world.broken("I-9", f"{self.name}: the lane does not settle; it goes on with {members!r}")

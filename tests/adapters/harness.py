@@ -206,10 +206,10 @@ def client(address: tuple[str, int] | str, *, receive_buffer: int | None = None)
 class Origin:
     """A server of plain sockets: *script* is called with each connection, in a thread of its own."""
 
-    def __init__(self, script: Callable[[Peer], None], path: str | None = None) -> None:
+    def __init__(self, script: Callable[[Peer], None], path: str | None = None, port: int = 0) -> None:
         self._script = script
         if path is None:
-            self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+            self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
             self.address: tuple[str, int] = self._listener.getsockname()
             self.peer = "{}:{}".format(*self.address)
         else:
@@ -263,9 +263,9 @@ class Origin:
 
 
 @contextlib.contextmanager
-def origin(script: Callable[[Peer], None], path: str | None = None) -> Iterator[Origin]:
+def origin(script: Callable[[Peer], None], path: str | None = None, port: int = 0) -> Iterator[Origin]:
     """An origin that runs *script* on each connection; what fails in it fails the test."""
-    made = Origin(script, path)
+    made = Origin(script, path, port)
     try:
         yield made
     finally:

@@ -10,10 +10,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as websockets
 
-from sansio_pingora import Limits
+from sansio_pingora import Limits, Response
 from sansio_pingora.apps import HttpService, OriginApp
-from sansio_pingora.layers import TrustedSources
+from sansio_pingora.balancing import Backend
 from sansio_pingora.proxy import HttpProxy
+from sansio_pingora.proxy_protocol import TrustedSources
 from sansio_pingora.testing import Raw, World
 from tests.apps.serving import RUNTIMES, ask, connect, read_all, serving
 from tests.examples.running import EXAMPLES, load_example, run_example
@@ -208,3 +209,39 @@ def test_property_test_py_passes_and_takes_8_lines():
     lines = (EXAMPLES / "property_test.py").read_text("utf-8").partition('"""\n\n')[2].splitlines()
     assert len([line for line in lines if line]) <= 8
     load_example("property_test.py")["test_cutting_never_matters"]()
+
+
+# ── load balancing ───────────────────────────────────────────────────────────────────
+
+
+@each_runtime
+def test_load_balancer(monkeypatch, runtime):
+    app, options = run_example(monkeypatch, "load_balancer.py", runtime)
+    assert options.pop("runtime") == runtime
+    upstreams = options["background"]
+    with serving(OriginApp(), runtime) as one, serving(OriginApp(), runtime) as two, socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))  # bound and not listening: it refuses
+        app.upstreams.update([Backend(one.addresses[0]), Backend(two.addresses[0])])
+        upstreams.discovery.backends[:] = [
+            *app.upstreams.backends.get_backend(),
+            Backend("{}:{}".format(*dead.getsockname())),
+        ]
+        with serving(app, runtime, background=upstreams) as proxy:
+            for _ in range(6):
+                assert ask(proxy.addresses[0])[0] == 200
+
+
+@each_runtime
+def test_multi_lb(monkeypatch, runtime):
+    app, options = run_example(monkeypatch, "multi_lb.py", runtime)
+    assert options["background"] == [app.one, app.two]
+    with (
+        serving(lambda request: Response(200, "one"), runtime) as one,
+        serving(lambda request: Response(200, "two"), runtime) as two,
+    ):
+        for cluster, server in ((app.one, one), (app.two, two)):
+            cluster.discovery.backends[:] = [Backend(server.addresses[0])]
+            cluster.update(cluster.discovery.backends)
+        with serving(app, runtime, background=options["background"]) as proxy:
+            assert ask(proxy.addresses[0], "GET", "/one/x") == (200, b"one")
+            assert ask(proxy.addresses[0], "GET", "/other") == (200, b"two")

@@ -1,0 +1,47 @@
+"""Where the backends come from: an effect that brings the set that there is now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any, Protocol
+
+from sansio_pingora.balancing.backend import Backend
+from sansio_pingora.session import Call
+
+__all__ = ["CallDiscovery", "Discovery", "Found", "StaticDiscovery"]
+
+Found = tuple[Iterable[Backend], Mapping[Backend, bool]]
+"""The backends, and which of them are to be switched on or off; those that are not named stay as they are."""
+
+
+class Discovery(Protocol):
+    """A source of backends."""
+
+    def discover(self) -> Generator[Any, Any, Found]:
+        """A generator of effects that returns what there is.
+
+        :raises Error: it could not be found out; the set stays what it is.
+        """
+
+
+class StaticDiscovery:
+    """Backends that never change."""
+
+    def __init__(self, backends: Iterable[Backend | str]) -> None:
+        self.backends = [Backend(one) if isinstance(one, str) else one for one in backends]
+
+    def discover(self) -> Generator[Any, Any, Found]:
+        """See :class:`Discovery`."""
+        yield from ()
+        return self.backends, {}
+
+
+class CallDiscovery:
+    """Backends by a function that may block: a registry, a file. It is run off the lane."""
+
+    def __init__(self, call: Callable[[], Iterable[Backend]]) -> None:
+        self._call = call
+
+    def discover(self) -> Generator[Any, Any, Found]:
+        """See :class:`Discovery`."""
+        return (yield Call(self._call)), {}

@@ -1,0 +1,97 @@
+"""A load balancer beside a proxy, over real sockets: fail-over, checks, and a set that changes."""
+
+import socket
+
+import pytest
+
+from sansio_pingora import ProxyHttp
+from sansio_pingora.balancing import (
+    Backend,
+    CallDiscovery,
+    HttpHealthCheck,
+    LeastConnections,
+    LoadBalancer,
+    TcpHealthCheck,
+)
+from tests.adapters.harness import GET, answering, client, origin, served, until
+
+
+class Balanced(ProxyHttp):
+    def __init__(self, balancer):
+        self.balancer = balancer
+
+    def new_ctx(self):
+        return set()
+
+    def upstream_peer(self, session, ctx):
+        return self.balancer.peer(tried=ctx)
+
+    def fail_to_connect(self, session, peer, ctx, error):
+        return error.with_retry(True)
+
+
+def saying(name):
+    return answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + name)
+
+
+def refusing():
+    """An address where nobody listens."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock, "{}:{}".format(*sock.getsockname())
+
+
+def answers(server, count):
+    found = []
+    with client(server.address) as peer:
+        for _ in range(count):
+            peer.send(GET)
+            found.append(peer.message()[2])
+    return found
+
+
+def test_requests_go_round_and_on_to_the_next_where_one_refuses(runtime):
+    dead, nowhere = refusing()
+    with dead, origin(saying(b"a")) as a, origin(saying(b"b")) as b:
+        balancer = LoadBalancer([a.peer, b.peer, nowhere])
+        with served(Balanced(balancer), runtime) as server:
+            assert set(answers(server, 12)) == {b"a", b"b"}
+        assert not any(state.requests for state in balancer.backends.states.values())
+
+
+@pytest.mark.parametrize("check", [TcpHealthCheck(), HttpHealthCheck(host="a.test")], ids=["tcp", "http"])
+def test_checks_find_who_is_down_and_who_is_back(runtime, check):
+    dead, nowhere = refusing()
+    with origin(saying(b"a")) as a:
+        balancer = LoadBalancer([a.peer, nowhere], health_check=check, health_check_frequency=0.02)
+        with served(Balanced(balancer), runtime, background=balancer) as server:
+            until(lambda: not balancer.backends.ready(Backend(nowhere)))
+            assert answers(server, 4) == [b"a"] * 4
+            dead.close()
+            with origin(saying(b"b"), port=int(nowhere.rpartition(":")[2])):
+                until(lambda: balancer.backends.ready(Backend(nowhere)))
+                assert set(answers(server, 4)) == {b"a", b"b"}
+            server.stop()
+            server.join()
+
+
+def test_the_set_changes_under_requests(runtime):
+    with origin(saying(b"a")) as a, origin(saying(b"b")) as b:
+        found = [Backend(a.peer)]
+        balancer = LoadBalancer(CallDiscovery(lambda: list(found)), LeastConnections(), update_frequency=0.02)
+        with served(Balanced(balancer), runtime, background=[balancer]) as server:
+            until(lambda: balancer.discovered)
+            assert answers(server, 3) == [b"a"] * 3
+            found[:] = [Backend(b.peer)]
+            until(lambda: balancer.backends.get_backend() == found)
+            assert answers(server, 3) == [b"b"] * 3
+
+
+def test_the_lanes_of_threads_share_a_balancer():
+    dead, nowhere = refusing()
+    with dead, origin(saying(b"a")) as a:
+        balancer = LoadBalancer([a.peer, nowhere], health_check=TcpHealthCheck(), health_check_frequency=0.02)
+        with served(Balanced(balancer), "threads", threads=3, background=balancer) as server:
+            until(lambda: not balancer.backends.ready(Backend(nowhere)))
+            for _ in range(10):
+                assert answers(server, 1) == [b"a"]
