@@ -57,6 +57,14 @@ class ProxyExchange(Answering):
         "spine",
     )
 
+    # Set when they are known: what is not there has not happened.
+    chosen_at: float
+    connected_at: float
+    sent_at: float
+    responded_at: float
+    peer: HttpPeer
+    reused: bool
+
     def __init__(self, handler: ProxyHandler, session: ServerSession, now: float) -> None:
         Routines.__init__(self, handler.lane, now)
         self._handler = handler
@@ -64,12 +72,6 @@ class ProxyExchange(Answering):
         self.session = session
         self.ctx: Any = None
         self.received_at = now
-        self.chosen_at: float | None = None
-        self.connected_at: float | None = None
-        self.sent_at: float | None = None
-        self.responded_at: float | None = None
-        self.peer: HttpPeer | None = None
-        self.reused = False
         self.lease: Lease | None = None
         self.bridge: Bridge | None = None
         """Of a WebSocket whose handshake changes its version on the way."""
@@ -284,7 +286,7 @@ class ProxyExchange(Answering):
                 return error.more_context("the retry budget is spent")
             self._report("WARNING", f"retrying, attempt {self.attempts} failed: {error}, {self._summary()}")
             self.response_pump = ResponsePump(self)
-            if limits.retry_backoff and not (self.reused and self._reached_origin):  # a stale connection is no overload
+            if limits.retry_backoff and not (self._reached_origin and self.reused):  # a stale connection is no overload
                 self.phase = "backing off"
                 seed = b"%d %r %d" % (session.stream_id, self.received_at, self.attempts)
                 yield Sleep(backoff(limits.retry_backoff, limits.max_retry_backoff, self.attempts, seed))

@@ -41,13 +41,14 @@ IDLE, FLOW, BLOCKED, PARKED, DONE = Flow
 class _Pump:
     """Queueing, blocking and parking; a direction says what passing a task means."""
 
-    __slots__ = ("_exchange", "_inbox", "_owed", "_parked", "state")
+    __slots__ = ("_due", "_exchange", "_inbox", "_owed", "_parked", "state")
 
     def __init__(self, exchange: ProxyExchange) -> None:
         self._exchange = exchange
         self._inbox: deque[HttpTask] | None = None  # made when something has to wait
         self._owed = 0  # read credit held back until there is room
         self._parked = False  # a filter waits, over whatever became of the attempt
+        self._due: int | None = None  # bytes that make a response complete, -1: it is, and its sender may still say so
         self.state = IDLE
 
     def receive(self, task: HttpTask) -> None:
@@ -252,12 +253,9 @@ class RequestPump(_Pump):
 class ResponsePump(_Pump):
     """From the origin of the attempt under way to the client."""
 
-    __slots__ = ("_due", "_patience")
+    __slots__ = ("_patience",)
 
-    def __init__(self, exchange: ProxyExchange) -> None:
-        super().__init__(exchange)
-        self._due: int | None = None  # bytes that make the response complete, where its sender ends it separately
-        self._patience: Generator[Any, Any, None] | None = None  # how long it may take its time for that
+    _patience: Generator[Any, Any, None]  # how long the sender may take its time to end what is complete
 
     def _pass(self, task: HttpTask) -> None:
         exchange = self._exchange
@@ -331,11 +329,9 @@ class ResponsePump(_Pump):
                 lease.connection.hold(lease.stream_id, exchange.now)
         elif credit and not task.end:
             self._give_credit(credit)
-        if self._due is not None and session.body_bytes_sent >= self._due:
-            self._await_end(exchange)
+        if self._due is not None:
+            self._look_for_end(exchange)
         if session.response_done:
-            if self._patience is not None:
-                exchange.forget(self._patience)
             exchange.response_complete()
         elif type(task) is Header and session.response_written is not None:
             exchange.response_begun()
@@ -348,18 +344,21 @@ class ResponsePump(_Pump):
         length = head.get(b"content-length")
         if length is not None and session.as_http1() is not None and not session.upgraded:
             self._due = 0 if session.req_header is not None and session.req_header.method == b"HEAD" else int(length)
-            if self._due == 0:
-                self._await_end(exchange)
+            self._look_for_end(exchange)
 
-    def _await_end(self, exchange: ProxyExchange) -> None:
-        """All has come but END_STREAM: for a while, since the connection is worth more with the stream closed."""
-        self._due = None
-        self._patience = wait(exchange.session.limits.linger_timeout)
-        exchange.start(self._patience, self._long_enough)
+    def _look_for_end(self, exchange: ProxyExchange) -> None:
+        """All may have come but END_STREAM: that may take a while, for a connection is worth more without resets."""
+        session, due = exchange.session, self._due
+        if due == -1:
+            if session.response_done:
+                exchange.forget(self._patience)
+        elif due is not None and session.body_bytes_sent >= due and not session.response_done:
+            self._due = -1
+            self._patience = wait(session.limits.linger_timeout)
+            exchange.start(self._patience, self._long_enough)
 
     def _long_enough(self, *_: Any) -> None:
         if self.state is not DONE and not self._exchange.session.response_done:
-            self._patience = None
             self._exchange.session.finish_body()
             self._exchange.response_complete()
 

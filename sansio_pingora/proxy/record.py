@@ -60,13 +60,13 @@ class ExchangeRecord:
         """When a final head went to the client."""
         if exchange is not None:
             self.attempts = exchange.attempts
-            self.peer = exchange.peer
-            self.reused = exchange.reused
             self.received = exchange.received_at
-            self.chosen = exchange.chosen_at
-            self.connected = exchange.connected_at
-            self.sent = exchange.sent_at
-            self.responded = exchange.responded_at
+            self.peer = getattr(exchange, "peer", None)
+            self.reused = getattr(exchange, "reused", False)
+            self.chosen = getattr(exchange, "chosen_at", None)
+            self.connected = getattr(exchange, "connected_at", None)
+            self.sent = getattr(exchange, "sent_at", None)
+            self.responded = getattr(exchange, "responded_at", None)
 
     @property
     def retries(self) -> int:
