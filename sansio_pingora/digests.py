@@ -53,6 +53,21 @@ class SocketDigest:
         """SO_SNDBUF in bytes, as the kernel reports it."""
         return None if self.probe is None else self.probe.send_buf()
 
+    @property
+    def rx_timestamp(self) -> float | None:
+        """When the kernel got what was read last, in Unix time; where the listener keeps ``timestamps``."""
+        return None if self.probe is None else self.probe.rx_timestamp()
+
+    @property
+    def read_pending_time(self) -> float | None:
+        """Seconds, so far, in which nothing had come that could be read; as above."""
+        return None if self.probe is None else self.probe.read_pending_time()
+
+    @property
+    def write_pending_time(self) -> float | None:
+        """Seconds, so far, in which the kernel took no more; as above."""
+        return None if self.probe is None else self.probe.write_pending_time()
+
     def tcp_info(self) -> TcpInfo | None:
         """The kernel's figures: round-trip time, congestion window, retransmissions and more."""
         return None if self.probe is None else self.probe.tcp_info()

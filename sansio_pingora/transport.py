@@ -63,6 +63,15 @@ class Probe(Protocol):
     def original_dst(self) -> SocketAddr | None:
         """Where the client was going before it was redirected."""
 
+    def rx_timestamp(self) -> float | None:
+        """When the kernel got what was read last, in Unix time."""
+
+    def read_pending_time(self) -> float | None:
+        """Seconds in which nothing had come that could be read."""
+
+    def write_pending_time(self) -> float | None:
+        """Seconds in which the kernel took no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class TransportInfo:

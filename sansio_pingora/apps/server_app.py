@@ -26,6 +26,9 @@ class ServerApp:
     gives the next bytes or None when the peer has finished, ``Drain`` waits for room. When a
     callback that waits is over, what it wrote is sent and the connection closed.
 
+    What was read too far may be pushed back (:meth:`RawStream.push_back`): the plain form gets it again in front of the
+    bytes that come next, the others with their next ``ReadBody``, a piece each.
+
     A connection on which nothing passes for ``read_timeout``, while we read, is closed.
     """
 

@@ -24,7 +24,7 @@ from sansio_pingora.machine import (
     Receiver,
     Writable,
 )
-from sansio_pingora.session import Form, RawConnection, Routines
+from sansio_pingora.session import Form, RawConnection, ReadBody, Routines
 from sansio_pingora.transport import SocketAddr, TransportInfo
 from sansio_pingora.wire import Failed, UpgradedBody
 
@@ -37,13 +37,14 @@ __all__ = ["RawStream", "StreamAcceptor"]
 class RawStream:
     """Our handle on one connection. Nothing here blocks: what is written is queued."""
 
-    __slots__ = ("_connection", "_digest", "closed", "done", "info", "now", "room")
+    __slots__ = ("_connection", "_digest", "_pushed", "closed", "done", "info", "now", "room")
 
     def __init__(
         self, connection: RawConnection, info: TransportInfo, now: float, digest: Digest | None = None
     ) -> None:
         self._connection = connection
         self._digest = digest
+        self._pushed: list[bytes] = []
         self.info = info
         self.now = now
         """Monotonic time of the input that is being handled."""
@@ -76,6 +77,21 @@ class RawStream:
         """Break the connection off, by a reset where that is possible."""
         self.done = True
         self._connection.abort(self.now)
+
+    def push_back(self, data: bytes) -> None:
+        """Read *data* again, before what comes next and what was pushed back before it.
+
+        :raises LocalProtocolError: more than ``high_water`` bytes would wait: who needs as much keeps them itself.
+        """
+        ceiling = self._connection.limits.high_water
+        if sum(map(len, self._pushed)) + len(data) > ceiling:
+            raise LocalProtocolError(f"more than high_water, {ceiling} bytes, pushed back: keep what is not read yet")
+        if data:
+            self._pushed.append(data)
+
+    def take_pushed_back(self) -> bytes | None:
+        """The piece that was pushed back last, which is not read again then; None when there is none."""
+        return self._pushed.pop() if self._pushed else None
 
     def consumed(self, size: int) -> None:
         """*size* bytes were used: the peer may send as many more."""
@@ -212,7 +228,11 @@ class _PlainReceiver:
         if kind is UpgradedBody:
             if value.data:
                 self._owed += len(value.data)
-                app.received(stream, value.data)
+                data = value.data
+                if stream._pushed:
+                    data = b"".join([*reversed(stream._pushed), data])
+                    stream._pushed.clear()
+                app.received(stream, data)
             if value.end:
                 self._ended = True
                 app.finished(stream)
@@ -252,6 +272,12 @@ class _WaitingReceiver(BodyRoutines):
         elif stream.closed is None and (kind is Failed or not (stream.done and self._ended)):
             error = stream.closed = value.error or _aborted()
             self.broken_off(error)
+
+    def perform(self, effect: Any) -> tuple[int, Any]:
+        """See :meth:`Routines.perform`."""
+        if type(effect) is ReadBody and (data := self._stream.take_pushed_back()) is not None:
+            return 0, data
+        return super().perform(effect)
 
     def _is_written(self) -> bool:
         return self._stream.done

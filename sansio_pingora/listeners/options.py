@@ -30,6 +30,10 @@ class TcpSocketOptions:
     """SO_SNDBUF of accepted sockets in bytes; the kernel doubles it."""
     tcp_recv_buf: int | None = None
     """SO_RCVBUF of accepted sockets in bytes; the kernel doubles it. Window scaling is settled before."""
+    timestamps: bool = False
+    """Keep for each accepted socket when the kernel got what was read (Linux), and how long either side was waited for:
+    ``session.digest().socket_digest`` tells. Costs a few µs a read. Not on asyncio, whose loops read by themselves.
+    """
     backlog: int = 65_535
     """Connections that wait to be accepted, at most; the kernel caps it (net.core.somaxconn). Pingora's figure."""
 

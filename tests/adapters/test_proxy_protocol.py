@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from sansio_pingora import HttpPeer, ProxyHttp
 from sansio_pingora.apps import HttpServerApp, ServerApp
-from sansio_pingora.listeners import ServerAddress
+from sansio_pingora.listeners import ServerAddress, TcpSocketOptions
 from sansio_pingora.proxy_protocol import ProxyHeader
 from sansio_pingora.transport import SocketAddr
 from sansio_pingora.upstreams import PeerOptions
@@ -195,3 +196,26 @@ def test_the_kernel_s_figures_of_a_connection(runtime):
             assert browser.message()[2] == b"1 1"
         until(lambda: app.digest.tcp_info() is None)  # closed: not those of a successor
         assert app.digest.recv_buf is None
+
+
+@pytest.mark.parametrize("runtime", ["threads", "gevent"])
+def test_times_of_what_passes(runtime):
+    app = Figures()
+    address = ServerAddress.tcp("127.0.0.1:0", TcpSocketOptions(timestamps=True))
+    with served(app, runtime, listen=address) as server, client(server.address) as browser:
+        browser.send(GET[:5])
+        time.sleep(0.02)
+        before = time.time()
+        browser.send(GET[5:])
+        assert browser.message()[2] == b"1 1"
+        assert app.digest.read_pending_time > 0.0
+        assert app.digest.write_pending_time == 0.0
+        if sys.platform == "linux":
+            assert before - 0.01 <= app.digest.rx_timestamp <= time.time()
+
+
+def test_an_option_that_a_runtime_cannot_obey_is_refused():
+    address = ServerAddress.tcp("127.0.0.1:0", TcpSocketOptions(timestamps=True))
+    with pytest.raises(ValueError, match=r"timestamps of 127.0.0.1:0 has no effect on asyncio"):  # noqa: SIM117
+        with served(Figures(), "asyncio", listen=address):
+            pass

@@ -298,3 +298,63 @@ def test_a_stream_knows_its_ends():
     raw(App())
     assert streams[0].client_addr == CLIENT
     assert str(streams[0].server_addr) == "192.0.2.2:80"
+
+
+# ── bytes that were read too far ─────────────────────────────────────────────────────
+
+
+class PlainLines(ServerApp):
+    """Answers each line; keeps nothing itself."""
+
+    def received(self, stream, data):
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            stream.write(b"<%b>" % line)
+        stream.push_back(rest)
+
+    def finished(self, stream):
+        stream.write(b"left:%b" % (stream.take_pushed_back() or b""))
+        stream.finish()
+
+
+@given(pieces=st.lists(st.binary(min_size=1, max_size=9).map(lambda raw: raw.replace(b"<", b"\n")), max_size=12))
+def test_what_a_plain_callback_pushes_back_comes_again_in_front(pieces):
+    bench = raw(PlainLines())
+    for piece in pieces:
+        bench.receive(piece)
+    bench.receive(b"")
+
+    *lines, rest = b"".join(pieces).split(b"\n")
+    assert bench.out == b"".join(b"<%b>" % line for line in lines) + b"left:" + rest
+
+
+def test_the_piece_that_was_pushed_back_last_is_read_first():
+    """Spec vectors 89 to 91."""
+    reads = []
+
+    class App(ServerApp):
+        def process_new(self, stream):
+            data = yield ReadBody()
+            stream.push_back(data[4:])
+            stream.push_back(data[:4])
+            while (data := (yield ReadBody())) is not None:
+                reads.append(data)
+
+    bench = raw(App())
+    bench.receive(b"abcdefgh")
+    bench.receive(b"rest")
+    bench.receive(b"")
+
+    assert reads == [b"abcd", b"efgh", b"rest"]
+
+
+def test_what_is_pushed_back_has_a_ceiling():
+    class App(ServerApp):
+        def received(self, stream, data):
+            stream.push_back(data * 2)
+
+    bench = raw(App(), high_water=100)
+    bench.receive(b"x" * 60)
+
+    assert bench.connection.closing
+    assert "more than high_water, 100 bytes, pushed back" in str(bench.log)

@@ -65,10 +65,12 @@ async def serve_async(
 
     :raises Error: an address cannot be bound; nothing is left open.
     :raises TypeError: the application does not fit this runtime.
+    :raises ValueError: a listener has an option that this runtime cannot obey.
     """
     control = Control() if control is None else control
     try:
         application.check(NAME, can_await=CAN_AWAIT)
+        _refuse_timestamps(addresses)
         admission = Admission.of(connection_filter, NAME, can_await=CAN_AWAIT)
         limits = application.limits
         policy = AcceptPolicy(max_connections=limits.max_connections, accept_rate=limits.accept_rate)
@@ -87,6 +89,15 @@ async def serve_async(
             listening.close()
     finally:
         control.finish()
+
+
+def _refuse_timestamps(addresses: Sequence[ServerAddress]) -> None:
+    for address in addresses:
+        if address.options.timestamps:
+            raise ValueError(
+                f"option timestamps of {address} has no effect on asyncio, whose loops read by themselves: "
+                "leave it out, or choose runtime='threads' or 'gevent'"
+            )
 
 
 def run(start: Start, *, control: Control | None = None, uvloop: bool | None = None) -> None:

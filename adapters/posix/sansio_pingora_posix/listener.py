@@ -17,6 +17,7 @@ from sansio_pingora_posix.faults import errno_name
 from sansio_pingora_posix.logs import write_log
 from sansio_pingora_posix.socket_options import prepare_accepted
 from sansio_pingora_posix.socket_probe import SocketProbe
+from sansio_pingora_posix.timed_socket import TimedProbe
 
 __all__ = ["Listener"]
 
@@ -31,7 +32,7 @@ class Listener:
     before anything is spent on it, and must not block.
     """
 
-    __slots__ = ("_admits", "_options", "_spare", "_turning_away", "address", "sock")
+    __slots__ = ("_admits", "_options", "_probe", "_spare", "_turning_away", "address", "sock")
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Listener:
         self.sock = sock
         self.address = address
         self._options = address.options
+        self._probe = TimedProbe if address.options.timestamps else SocketProbe
         self._admits = admits
         self._spare: int | None = _spare_descriptor()
         self._turning_away = threading.Lock()  # lanes share a listener
@@ -78,7 +80,7 @@ class Listener:
                 sock.setblocking(False)
                 prepare_accepted(sock, self._options)
                 info = TransportInfo(
-                    peer, socket_addr(sock.getsockname(), sock.family), now, self.address.layers, SocketProbe(sock)
+                    peer, socket_addr(sock.getsockname(), sock.family), now, self.address.layers, self._probe(sock)
                 )
             except OSError:
                 # The client reset it meanwhile; some systems then refuse any option with EINVAL.

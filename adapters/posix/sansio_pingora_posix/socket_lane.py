@@ -19,6 +19,7 @@ from sansio_pingora_posix.lane_runner import LaneRunner, call_error
 from sansio_pingora_posix.listener import Listener
 from sansio_pingora_posix.listening import ListeningSet
 from sansio_pingora_posix.stream_transport import Poller, StreamTransport, Watched
+from sansio_pingora_posix.timed_socket import TimedProbe, TimedSocket
 
 __all__ = ["SocketLane"]
 
@@ -86,7 +87,8 @@ class SocketLane(LaneRunner):
             sock.close()
             self.policy.closed(now)
         else:
-            endpoint.driver = StreamTransport(sock, endpoint, self.poller, self._accepted_closed)
+            carried: Any = TimedSocket(sock, info.probe) if isinstance(info.probe, TimedProbe) else sock
+            endpoint.driver = StreamTransport(carried, endpoint, self.poller, self._accepted_closed)
             self.lane.attach(endpoint)
 
     def _accepted_closed(self, now: float) -> None:

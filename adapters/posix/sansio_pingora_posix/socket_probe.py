@@ -49,6 +49,18 @@ class SocketProbe:
                 return SocketAddr(socket.inet_ntop(socket.AF_INET6, raw[8:24]), int.from_bytes(raw[2:4], "big"))
         return None
 
+    def rx_timestamp(self) -> float | None:
+        """See :class:`~sansio_pingora.transport.Probe`: nobody keeps it."""
+        return None
+
+    def read_pending_time(self) -> float | None:
+        """See :class:`~sansio_pingora.transport.Probe`: nobody keeps it."""
+        return None
+
+    def write_pending_time(self) -> float | None:
+        """See :class:`~sansio_pingora.transport.Probe`: nobody keeps it."""
+        return None
+
     def _size(self, option: int) -> int | None:
         raw = self._ask(socket.SOL_SOCKET, option, 4)
         return None if raw is None else int(struct.unpack("i", raw)[0])
