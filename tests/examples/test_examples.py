@@ -10,9 +10,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as websockets
 
-from sansio_pingora import Limits, Response
+from sansio_pingora import HttpPeer, Limits, Response
 from sansio_pingora.apps import HttpService, OriginApp
 from sansio_pingora.balancing import Backend
+from sansio_pingora.estimators import Rate
 from sansio_pingora.proxy import HttpProxy
 from sansio_pingora.proxy_protocol import TrustedSources
 from sansio_pingora.testing import Raw, World
@@ -245,3 +246,19 @@ def test_multi_lb(monkeypatch, runtime):
         with serving(app, runtime, background=options["background"]) as proxy:
             assert ask(proxy.addresses[0], "GET", "/one/x") == (200, b"one")
             assert ask(proxy.addresses[0], "GET", "/other") == (200, b"two")
+
+
+@each_runtime
+def test_rate_limiter(monkeypatch, runtime):
+    app, options = run_example(monkeypatch, "rate_limiter.py", runtime)
+    assert options["runtime"] == runtime
+    app.rate = Rate(1000.0)  # whatever time the test takes
+    with serving(OriginApp(), runtime) as origin:
+        app.peer = HttpPeer(origin.addresses[0])
+        with serving(app, runtime) as proxy:
+
+            def status(name):
+                return ask(proxy.addresses[0], "GET", "/", headers={"appid": name})[0]
+
+            assert [status("one"), status("one"), status("two"), status("one")] == [200, 429, 200, 429]
+            assert ask(proxy.addresses[0])[0] == 200
