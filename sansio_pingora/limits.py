@@ -119,7 +119,7 @@ class Limits:
     """What a peer may send on one stream before what came is used up."""
     h2_connection_window: int = 1_048_576
     """What a peer may send on all streams of a connection before what came is used up."""
-    h2_send_buffer: int = 1_048_576
+    h2_send_buffer: int = 262_144
     """Queued for all streams of a connection that its peer has no window for; then their senders wait."""
     h2_ping_interval: float | None = None
     """Between two PINGs to a client whose connection is quiet."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AT_ONCE",
+    "READ_SIZE",
     "Acceptor",
     "Admit",
     "Application",
@@ -62,6 +63,9 @@ __all__ = [
 
 AT_ONCE = -math.inf
 """A deadline that is past already: the machine has more to say without new input."""
+
+READ_SIZE = 262_144
+"""What a driver reads at once, where nobody wants less; it may have a mark of its own below that."""
 
 
 _SAMPLE = 1.0
@@ -321,7 +325,19 @@ class Coordinator(Protocol):
 class Endpoint:
     """One transport as its driver sees it."""
 
-    __slots__ = ("armed", "connection", "driver", "info", "lane", "listed", "receiver", "sample_at", "tracer", "unsent")
+    __slots__ = (
+        "armed",
+        "connection",
+        "driver",
+        "info",
+        "lane",
+        "listed",
+        "read_size",
+        "receiver",
+        "sample_at",
+        "tracer",
+        "unsent",
+    )
 
     def __init__(
         self, lane: Lane, connection: Connection, receiver: Receiver, info: TransportInfo | None = None
@@ -336,6 +352,8 @@ class Endpoint:
         self.tracer: Tracer | None = None
         self.listed = False
         self.armed = math.inf
+        self.read_size = READ_SIZE
+        """Bytes to take from the transport in one reading, at most."""
         self.unsent = 0
         self.sample_at = math.inf
         connection.endpoint = self

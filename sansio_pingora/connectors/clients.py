@@ -18,12 +18,16 @@ _MAX_WINDOW = 2**31 - 1
 
 
 class HttpClients:
-    """Makes HTTP connections for a :class:`Connector`, as *limits* and the options of each peer say."""
+    """Makes HTTP connections for a :class:`Connector`, as *limits* and the options of each peer say.
 
-    __slots__ = ("_engine", "_limits")
+    *first_window* (bytes) is for who widens streams: what one of HTTP/2 begins with where its peer does not say.
+    """
 
-    def __init__(self, limits: Limits, engine: Engine = "native") -> None:
+    __slots__ = ("_engine", "_first_window", "_limits")
+
+    def __init__(self, limits: Limits, engine: Engine = "native", *, first_window: int | None = None) -> None:
         self._limits = limits
+        self._first_window = first_window
         self._engine: Engine = engine
 
     def __call__(self, peer: Peer, version: bytes, now: float) -> UpstreamConnection:
@@ -44,6 +48,7 @@ class HttpClients:
                 write_timeout=options.write_timeout,
                 stream_window=stream_window,
                 connection_window=connection_window,
+                first_window=self._first_window if options.h2_stream_window_size is None else None,
                 ping_interval=options.h2_ping_interval,
             )
         lenient = options.allow_h1_response_invalid_content_length

@@ -27,6 +27,9 @@ class UpstreamConnection(Connection, Protocol):
     def hold(self, stream_id: int, now: float) -> None:
         """Read no more of an answer than has come, as far as that is possible, until credit is returned."""
 
+    def widen(self, stream_id: int, window: int, now: float) -> int:
+        """Let the origin send about *window* bytes of the answer before what came is used up; returns what it may."""
+
     def set_timeouts(self, read_timeout: float | None, write_timeout: float | None) -> None:
         """Take the time-outs of another exchange; None for the service's."""
 

@@ -26,7 +26,7 @@ from sansio_pingora.http1.states import (
     SWITCH,
 )
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import AT_ONCE, Closing, Event
+from sansio_pingora.machine import AT_ONCE, READ_SIZE, Closing, Event
 from sansio_pingora.wire import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -39,6 +39,7 @@ from sansio_pingora.wire import (
 
 __all__ = ["Http1Client"]
 
+_LEAST_READ = 1_024
 _METHODS_WITH_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
@@ -304,6 +305,19 @@ class Http1Client(Http1Connection):
             self.want_read = False
             self._stop_clock(now)
             self._arm()
+
+    def widen(self, stream_id: int, window: int, now: float) -> int:
+        """Read on until *window* bytes of this answer, or of the next one, are not used up, and no more at once.
+
+        Returns what it comes to, which is at most ``high_water``.
+        """
+        if stream_id != self.stream:
+            return window
+        window = self._window = min(window, self.limits.high_water)
+        if self.endpoint is not None:
+            full = window == self.limits.high_water  # then large readings are worth more than what they hold
+            self.endpoint.read_size = READ_SIZE if full else max(_LEAST_READ, window)
+        return window
 
     def drain(self, now: float) -> None:
         """See :meth:`Connection.drain`."""

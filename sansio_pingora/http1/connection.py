@@ -44,6 +44,7 @@ class Http1Connection(Channel):
         "_received",
         "_sent",
         "_unconsumed",
+        "_window",
     )
 
     def __init__(self, codec: Codec, limits: Limits) -> None:
@@ -53,6 +54,7 @@ class Http1Connection(Channel):
         self._received = 0  # payload bytes of the message being read
         self._max_body: int | None = None
         self._unconsumed = 0  # payload bytes delivered, whose credit was not returned
+        self._window = limits.high_water  # how many of those there may be before reading stops
         self._read_framing = 0
         self._mute = False  # an answer without a body: what the application sends as one is counted and goes nowhere
         self._left_to_send = 0  # payload still due of the message being sent, or CHUNKED, or UNTIL_CLOSE
@@ -234,7 +236,7 @@ class Http1Connection(Channel):
         if not 0 <= size <= self._unconsumed:
             raise LocalProtocolError(f"{size} bytes consumed where {self._unconsumed} were delivered and not returned")
         self._unconsumed -= size
-        if not self.want_read and self._unconsumed < self.limits.high_water and self.receiving in (BODY, RAW):
+        if not self.want_read and self._unconsumed < self._window and self.receiving in (BODY, RAW):
             self.want_read = True
             self._start_clock(now)
             self._arm()
@@ -242,7 +244,7 @@ class Http1Connection(Channel):
 
     def _take_credit(self, size: int, now: float) -> None:
         self._unconsumed += size
-        if self._unconsumed >= self.limits.high_water:
+        if self._unconsumed >= self._window:
             self.want_read = False
             self._stop_clock(now)
         else:
@@ -352,7 +354,7 @@ class Http1Connection(Channel):
             if half is COMPLETE or half is HEAD:
                 setattr(self, name, MOVES[half, SWITCH])
         if self.receiving is RAW:
-            self.want_read = self._unconsumed < self.limits.high_water  # what waited for the answer goes on
+            self.want_read = self._unconsumed < self._window  # what waited for the answer goes on
             self._start_clock(now)
             if self._codec.buffered or self._peer_ended:
                 self._watch(HAS_MORE, AT_ONCE)

@@ -40,11 +40,13 @@ class Http2Client(Http2Connection):
 
     *max_streams* at once, and no more than the origin allows. *read_timeout* and *write_timeout*: seconds, where a
     peer wants others than the limits say; so do *stream_window*, *connection_window* (bytes) and *ping_interval*.
+    *first_window*: what a stream begins with, to be widened up to *stream_window* by who holds it; None: all of it.
     """
 
     __slots__ = (
         "_goaway_received",
         "_max_streams",
+        "_max_window",
         "_next_id",
         "_parked",
         "_ping_interval",
@@ -66,10 +68,13 @@ class Http2Client(Http2Connection):
         write_timeout: float | None = None,
         stream_window: int | None = None,
         connection_window: int | None = None,
+        first_window: int | None = None,
         ping_interval: float | None = None,
     ) -> None:
         own = limits.h2_window if stream_window is None else stream_window
         window = limits.h2_connection_window if connection_window is None else connection_window
+        self._max_window = own
+        own = own if first_window is None else min(own, first_window)
         super().__init__(now, limits, stream_window=own, window=window)
         self.set_timeouts(read_timeout, write_timeout)
         self._by_key = {}
@@ -114,8 +119,25 @@ class Http2Client(Http2Connection):
             return None
         self._last_key += 1
         # The wire's id is given with the head: ids must rise in the order in which heads go out.
-        self._by_key[self._last_key] = Stream(0, self._last_key, 0, 0, now)
+        stream = self._by_key[self._last_key] = Stream(0, self._last_key, 0, 0, now)
+        stream.window = self._own_window
         return self._last_key
+
+    def widen(self, stream_id: int, window: int, now: float) -> int:
+        """Let the origin send *window* bytes before what came is used up, no fewer than now, on a stream with a head.
+
+        Returns the window that it has then, which is at most the *stream_window* of the connection.
+        """
+        stream = self._by_key.get(stream_id)
+        if stream is None:
+            return window
+        more = min(window, self._max_window) - stream.window
+        if more > 0:
+            stream.window += more
+            if stream.id and (stream.state is OPEN or stream.state is HALF_CLOSED_LOCAL):
+                self._widen_by(stream, more)
+                self._touch()
+        return stream.window
 
     def _is_unused(self, stream_id: int) -> bool:
         return stream_id >= self._next_id or not stream_id & 1
@@ -172,6 +194,8 @@ class Http2Client(Http2Connection):
         self._streams[stream.id] = stream
         self._budgets.streams += 1
         self._put_head(stream, items, ends)
+        if stream.window > self._own_window:  # it was widened while it waited for the origin's SETTINGS
+            self._widen_by(stream, stream.window - self._own_window)
 
     def _settings(self, flags: int, payload: bytes, now: float) -> None:
         if not self._peer_settings and not flags & ACK:

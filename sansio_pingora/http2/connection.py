@@ -238,13 +238,18 @@ class Http2Connection(Receiving):
         self._return_credit(size)
         if stream.state is OPEN or stream.state is HALF_CLOSED_LOCAL:
             stream.returned += size
-            if stream.returned * 2 >= self._own_window:
+            if stream.returned * 2 >= stream.window:
                 self._put(window_update(stream.id, stream.returned))
                 withheld = stream.recv_window <= 0
                 stream.recv_window += stream.returned
                 stream.returned = 0
                 if withheld:
                     self._came(stream, now)
+
+    def _widen_by(self, stream: Stream, more: int) -> None:
+        """The window of *stream* grows by *more*."""
+        self._put(window_update(stream.id, more))
+        stream.recv_window += more
 
     # ── time ─────────────────────────────────────────────────────────────────────────
 

@@ -232,6 +232,11 @@ class _Hyper(Http2Connection):
                 if other.state is OPEN or other.state is HALF_CLOSED_LOCAL:
                     self._came(other, now)
 
+    def _widen_by(self, stream: Stream, more: int) -> None:
+        self._h2.increment_flow_control_window(more, stream.id)
+        self._flush()
+        self._see_windows()
+
     def _forget(self, stream: Stream, how: int) -> None:
         size, stream.unconsumed = stream.unconsumed, 0
         super()._forget(stream, how)

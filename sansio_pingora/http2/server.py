@@ -132,6 +132,7 @@ class Http2Server(Http2Connection):
         self._last_served = stream_id
         stream = Stream(stream_id, stream_id, self._peer_window, self._first_window(), now)
         stream.head_received = True
+        stream.window = self._own_window
         self._streams[stream_id] = stream
         if end:
             stream.state = HALF_CLOSED_REMOTE
@@ -256,6 +257,18 @@ class Http2Server(Http2Connection):
 
     def _peer_leaves(self, last: int, code: int, events: list[Event], now: float) -> None:
         """A client that says it goes opens no more streams: those that are open are served."""
+
+    @property
+    def share(self) -> int:
+        """Bytes that each of the streams may have on their way, of what a connection may in the other direction."""
+        return self.limits.h2_connection_window // (len(self._streams) or 1)
+
+    def takes(self, stream_id: int) -> int:
+        """Bytes of the response that the client has room for now: its windows, the connection's shared out."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return 0
+        return max(0, min(stream.send_window, self._outflow.window // len(self._streams), self.share))
 
     # ── sending responses ────────────────────────────────────────────────────────────
 

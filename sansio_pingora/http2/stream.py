@@ -52,6 +52,7 @@ class Stream:
         "unconsumed",
         "urgency",
         "waiting",
+        "window",
         "withheld",
     )
 
@@ -70,6 +71,7 @@ class Stream:
         self.continue_due = False  # the client waits for a 100 before it sends its body
         self.informational = 0
         self.recv_window = recv_window
+        self.window = 0  # what the peer may send before what came is used up; 0 until it is told so
         self.unconsumed = 0  # payload bytes delivered, whose credit was not returned
         self.returned = 0  # credit returned, and not announced yet
         self.received = 0  # payload bytes

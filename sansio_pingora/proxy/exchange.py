@@ -16,7 +16,7 @@ from sansio_pingora.machine import ConnectionClosed, StopFilters, Writable
 from sansio_pingora.proxy.answers import Answering
 from sansio_pingora.proxy.budget import backoff
 from sansio_pingora.proxy.filter_table import FilterTable
-from sansio_pingora.proxy.pumps import DONE, FLOW, RequestPump, ResponsePump, wait
+from sansio_pingora.proxy.pumps import DONE, RequestPump, ResponsePump, wait
 from sansio_pingora.proxy.record import ExchangeRecord
 from sansio_pingora.proxy.verdicts import may_retry
 from sansio_pingora.session import Await, Bridge, Routines, ServerSession, Sleep, as_error, bridge, forwarded_request
@@ -382,7 +382,7 @@ class ProxyExchange(Answering):
             room = lease.connection.send(lease.stream_id, Header(request, session.is_body_empty()), self.now)
             self._reached_origin = True
             self.sent_at = self.now
-            self.response_pump.state = FLOW
+            self.response_pump.attach(lease)
             if not session.is_body_empty():
                 if b"expect" not in request.fields.index:
                     session.invite_body()

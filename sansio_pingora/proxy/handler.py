@@ -15,6 +15,7 @@ from sansio_pingora.proxy.exchange import ProxyExchange
 from sansio_pingora.proxy.filter_table import FilterTable
 from sansio_pingora.proxy.options import ProxyOptions
 from sansio_pingora.proxy.proxy_http import ProxyHttp
+from sansio_pingora.proxy.pumps import FIRST_WINDOW
 from sansio_pingora.proxy.record import ExchangeRecord
 from sansio_pingora.session import Exchange, Routine, Routines, ServerSession
 
@@ -59,7 +60,8 @@ class ProxyHandler:
         self.lane = lane
         self.filters = filters
         self.limits = limits
-        self.connector = Connector(lane, limits, HttpClients(limits, options.engine), upstream_layers)
+        clients = HttpClients(limits, options.engine, first_window=FIRST_WINDOW)
+        self.connector = Connector(lane, limits, clients, upstream_layers)
         self.budget = RetryBudget(limits.retry_budget)
 
     def begin(self, session: ServerSession, now: float) -> Exchange:

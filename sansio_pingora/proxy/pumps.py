@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from sansio_pingora.connectors import Lease
     from sansio_pingora.proxy.exchange import ProxyExchange
 
-__all__ = ["Flow", "RequestPump", "ResponsePump", "wait"]
+__all__ = ["FIRST_WINDOW", "Flow", "RequestPump", "ResponsePump", "wait"]
+
+FIRST_WINDOW = 4_096
+"""Bytes of an answer that an origin may send to a client which has no room for them; from there on it grows.
+
+A hundred streams of a client that opens no window are held at this each. One that has room is not slowed by it.
+"""
 
 
 class Flow(Enum):
@@ -251,11 +257,26 @@ class RequestPump(_Pump):
 
 
 class ResponsePump(_Pump):
-    """From the origin of the attempt under way to the client."""
+    """From the origin of the attempt under way to the client.
 
-    __slots__ = ("_patience",)
+    What the origin may send ahead begins with what the client has room for, and grows as the client takes it, up to
+    its share of what may be queued for its connection.
+    """
+
+    __slots__ = ("_patience", "_taken", "_width")
 
     _patience: Generator[Any, Any, None]  # how long the sender may take its time to end what is complete
+
+    def __init__(self, exchange: ProxyExchange) -> None:
+        super().__init__(exchange)
+        self._taken = self._width = 0
+
+    def attach(self, lease: Lease) -> None:
+        """Answers come from *lease*, to which the head was sent."""
+        self.state = FLOW
+        exchange = self._exchange
+        room = max(FIRST_WINDOW, exchange.session.takes)
+        self._width = lease.connection.widen(lease.stream_id, room, exchange.now)
 
     def _pass(self, task: HttpTask) -> None:
         exchange = self._exchange
@@ -363,9 +384,17 @@ class ResponsePump(_Pump):
             self._exchange.response_complete()
 
     def _give_credit(self, size: int) -> None:
-        lease = self._exchange.lease
-        if lease is not None:
-            lease.connection.consumed(lease.stream_id, size, self._exchange.now)
+        exchange = self._exchange
+        lease = exchange.lease
+        if lease is None:
+            return
+        self._taken += size
+        if self._taken >= self._width:
+            self._taken = 0
+            room = min(2 * self._width, exchange.session.share)
+            if room > self._width:
+                self._width = lease.connection.widen(lease.stream_id, room, exchange.now)
+        lease.connection.consumed(lease.stream_id, size, exchange.now)
 
 
 def wait(seconds: float) -> Generator[Any, Any, None]:

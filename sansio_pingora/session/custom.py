@@ -39,6 +39,9 @@ class CustomClient(CustomServer, Protocol):
     def hold(self, stream_id: int, now: float) -> None:
         """Read no more of an answer than has come, as far as that is possible, until credit is returned."""
 
+    def widen(self, stream_id: int, window: int, now: float) -> int:
+        """Let the origin send about *window* bytes of the answer before what came is used up; returns what it may."""
+
     @property
     def timeouts(self) -> tuple[float, float]:
         """The read and the write time-out in force; one that shares them among its streams has no such thing."""
@@ -102,6 +105,10 @@ class CustomConnection(CustomChannel):
 
     def hold(self, stream_id: int, now: float) -> None:
         """Nothing: a protocol without credit of its own cannot tell its peer to wait."""
+
+    def widen(self, stream_id: int, window: int, now: float) -> int:
+        """Nothing: a protocol without credit of its own has the window that ``high_water`` gives it."""
+        return window
 
     # ── for subclasses to call ───────────────────────────────────────────────────────
 

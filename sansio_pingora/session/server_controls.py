@@ -240,6 +240,17 @@ class ServerControls(SessionControls):
         limits = self._machine.limits
         return _seconds(limits.h2_stall_timeout if self.is_http2 else limits.write_idle_timeout)
 
+    @property
+    def share(self) -> int:
+        """Bytes of a response that may wait for the client, were all that share its connection slow to take theirs."""
+        return self._machine.share if self.is_http2 else self._machine.limits.high_water  # type: ignore[no-any-return]
+
+    @property
+    def takes(self) -> int:
+        """Bytes of a response that the client has room for at once, as far as that can be known."""
+        machine = self._machine
+        return machine.takes(self.stream_id) if self.is_http2 else machine.limits.high_water  # type: ignore[no-any-return]
+
     def set_total_drain_timeout(self, seconds: float | None) -> None:
         """How long the rest of a body is read and thrown away behind a complete response; None: for ever.
 

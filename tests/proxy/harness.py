@@ -141,6 +141,9 @@ class Wire:
         if self._gone or not self._in or not self.connection.want_read or self._eof:
             return False
         data = self._in.popleft()
+        if len(data) > (size := self.endpoint.read_size):
+            self._in.appendleft(data[size:])
+            data = data[:size]
         self._eof = not data
         self.endpoint.receive_data(data, self.bench.now)
         return True

@@ -7,6 +7,8 @@ from h2.settings import SettingCodes
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType
 from sansio_pingora.http2 import ErrorCode
+from sansio_pingora.machine import READ_SIZE
+from sansio_pingora.proxy.pumps import FIRST_WINDOW
 from sansio_pingora.upstreams import ALPN, HttpPeer, PeerOptions
 from tests.proxy.ends import H1Client, World
 from tests.proxy.harness import ORIGIN, App
@@ -409,9 +411,9 @@ def test_a_client_without_windows_does_not_pump_its_origins_dry(origin):
             taken += 60_000 * 2 - end.wire.unread
         assert all(end.wire.unread for end in world.origins[10:]), "an origin was read on though there was no room"
     queued = sorted(stream.pending for stream in world.client.wire.connection._streams.values() if stream.pending)
-    assert len(queued) <= 200_000 // 16_384 + 1, "one that found no room was given something"
-    assert queued[-1] <= 65_536 + 60_000
-    assert taken <= 2 * 200_000 + 50 * 65_536
+    assert sum(queued) <= 200_000 + 50 * 2 * FIRST_WINDOW, "one that found no room was given something"
+    assert queued[-1] <= 65_536 + 16_384
+    assert taken <= 200_000 + 50 * 3 * FIRST_WINDOW
     # And nothing is lost: as windows open, everything comes.
     world.client.h2.increment_flow_control_window(1 << 24)
     for stream in range(1, 100, 2):
@@ -420,6 +422,63 @@ def test_a_client_without_windows_does_not_pump_its_origins_dry(origin):
     if origin == "h1":
         assert not any(end.wire.unread for end in world.origins)
         assert {len(message.body) for message in world.client.messages.values()} == {120_000}
+
+
+@pytest.mark.parametrize("origin", ["h1", "h2"])
+def test_a_hundred_streams_without_window_are_held_in_little_memory(origin):
+    """Each asks for 4 MiB. What was read from the origins, and can go nowhere, is what is held."""
+    world = World(("h2", origin), client_settings={SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    for number in range(100):
+        world.client.ask(target=b"/%d" % number)
+    sent = 0
+    for end in world.origins:
+        if origin == "h1":
+            end.wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4194304\r\n\r\n" + bytes(4_194_304))
+            sent += 4_194_304 - end.wire.unread
+            continue
+        for stream in end.messages:
+            end.h2.send_headers(stream, [(b":status", b"200"), (b"content-length", b"4194304")])
+        end.flush()
+        for _ in range(100):  # as often as it is given room
+            for stream in end.messages:
+                if (size := min(16_384, end.h2.local_flow_control_window(stream))) > 0:
+                    end.h2.send_data(stream, bytes(size))
+                    sent += size
+            end.flush()
+    assert sent <= 262_144 + 100 * 2 * FIRST_WINDOW
+    assert len(world.client.messages) == 100, "each has its head"
+    assert not any(message.body for message in world.client.messages.values())
+
+
+@pytest.mark.parametrize("origin", ["h1", "h2"])
+def test_who_takes_an_answer_is_read_ahead_for_up_to_its_share(origin):
+    """A client that has room is not slowed, and one that had none is no longer once it takes something."""
+    world = World(("h2", origin), client_settings={SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    world.client.ask()
+    end = world.origin
+    if origin == "h2":
+        (stream,) = end.messages
+        assert end.h2.local_flow_control_window(stream) == FIRST_WINDOW
+    else:
+        assert end.wire.endpoint.read_size == FIRST_WINDOW
+    world.client.h2.increment_flow_control_window(1 << 24)
+    world.client.h2.increment_flow_control_window(1 << 24, 1)
+    world.client.flush()
+    if origin == "h2":
+        end.h2.send_headers(stream, [(b":status", b"200")])
+        while (size := min(16_384, end.h2.local_flow_control_window(stream))) < 16_384:
+            end.h2.send_data(stream, bytes(size))
+            end.flush()
+        for _ in range(10):
+            end.h2.send_data(stream, bytes(16_384))
+            end.flush()
+        assert end.h2.local_flow_control_window(stream) > 32_768
+    else:
+        end.wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4194304\r\n\r\n" + bytes(200_000))
+        assert end.wire.endpoint.read_size == READ_SIZE
+    world.client.ask(target=b"/other")
+    if origin == "h1":
+        assert world.origins[-1].wire.endpoint.read_size == FIRST_WINDOW  # its own window is shut
 
 
 @pytest.mark.parametrize("client", ["h1", "h2"])
@@ -496,7 +555,7 @@ def test_clients_that_do_not_read_hold_up_nobody_else_on_the_same_connection(cli
 @pytest.mark.parametrize(
     ("options", "stream", "connection"),
     [
-        ({}, 262_144, 1_048_576),
+        ({}, 65_536, 1_048_576),
         ({"max_h2_streams": 2}, 65_536, 1_048_576),
         ({"max_h2_streams": 100}, 65_536, 6_553_600),
         ({"max_h2_streams": 2**31 - 1}, 65_536, 2**31 - 1),
@@ -510,7 +569,9 @@ def test_windows_towards_the_origin(options, stream, connection):
     world = World(("h1", "h2"), peer=PeerOptions(alpn=ALPN.H2, **options))
     world.client.ask()
     world.settle()
-    assert world.origin.h2.remote_settings.initial_window_size == stream
+    first = options.get("h2_stream_window_size", FIRST_WINDOW)
+    assert world.origin.h2.remote_settings.initial_window_size == first
+    assert world.origin.h2.local_flow_control_window(1) == stream, "the client has room for it"
     assert world.origin.h2.outbound_flow_control_window == connection
 
 

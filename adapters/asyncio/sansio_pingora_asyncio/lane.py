@@ -14,7 +14,7 @@ from typing import Any
 
 from sansio_pingora.errors import Error
 from sansio_pingora.listeners import AcceptPolicy
-from sansio_pingora.machine import Coordinator, Dial, RunFilter
+from sansio_pingora.machine import READ_SIZE, Coordinator, Dial, RunFilter
 from sansio_pingora.transport import TransportInfo
 from sansio_pingora_asyncio.filters import BlockingCalls, FilterTask
 from sansio_pingora_asyncio.transport import Transport
@@ -47,6 +47,7 @@ class AsyncioLane(LaneRunner):
         # uvloop saves a copy of 64 KiB and loses nothing on less; asyncio joins them itself, or, since 3.12,
         # calls sendmsg, which makes a small answer 2 µs dearer.
         self.scatters = not isinstance(self.loop, asyncio.BaseEventLoop)
+        self.buffer = memoryview(bytearray(READ_SIZE))
         self._settling = False
         self._stirred = False
         self._rung = False

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Protocol, cast
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType
-from sansio_pingora.machine import Closing, Endpoint
+from sansio_pingora.machine import READ_SIZE, Closing, Endpoint
 from sansio_pingora_posix import contain, lost_error, unsent_bytes
 
 __all__ = ["Settler", "Transport"]
@@ -34,12 +34,14 @@ class Settler(Protocol):
     loop: asyncio.AbstractEventLoop
     scatters: bool
     """Whether the loop writes a list of chunks as cheaply as one chunk."""
+    buffer: memoryview
+    """What the loop reads to, for one transport after the other: nothing comes between a reading and its being told."""
 
     def settle(self, now: float) -> None:
         """Serve all of the lane that wants attention; called from within itself, leave it to the call under way."""
 
 
-class Transport(asyncio.Protocol):
+class Transport(asyncio.BufferedProtocol):
     """The driver of one endpoint.
 
     *made* is called once the loop's transport stands, and must :meth:`bind` an endpoint or
@@ -124,11 +126,17 @@ class Transport(asyncio.Protocol):
             # uvloop starts to read after this call, whatever was paused in it: it is told once more.
             self._settler.loop.call_soon(self._pause_again)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the loop is to read to: in between nothing else is read."""
+        size = self._endpoint.read_size if self._bound else READ_SIZE
+        buffer = self._settler.buffer
+        return buffer if size >= READ_SIZE else buffer[:size]
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Bytes from the peer."""
         now = monotonic()
         try:
-            self._endpoint.receive_data(data, now)
+            self._endpoint.receive_data(self._settler.buffer[:nbytes].tobytes(), now)
         except Exception as exc:
             contain(self._endpoint, exc, now)
         self._settler.settle(now)

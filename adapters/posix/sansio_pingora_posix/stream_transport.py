@@ -19,7 +19,7 @@ from sansio_pingora_posix.socket_options import unsent_bytes
 __all__ = ["Poller", "StreamTransport", "Watched"]
 
 _READ_SIZE = 65_536
-"""Bytes read at a wake-up, at most; one read each, so that a fast peer does not starve the others."""
+"""Bytes read at a wake-up, at most."""
 _HIGH_WATER = 65_536
 _LOW_WATER = 16_384
 _JOIN_UP_TO = 16_384
@@ -98,9 +98,9 @@ class StreamTransport:
     # ── input ────────────────────────────────────────────────────────────────────────
 
     def on_readable(self, now: float) -> None:
-        """Read once and hand it up. Settle the lane afterwards."""
+        """Read once, so that a fast peer does not starve the others, and hand it up. Settle the lane afterwards."""
         try:
-            data = self._sock.recv(_READ_SIZE)
+            data = self._sock.recv(min(self._endpoint.read_size, _READ_SIZE))
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
