@@ -178,6 +178,8 @@ def _limits(rng: Random, calm: bool) -> Limits:
         write_timeout=rng.pick((0.5, 3.0)),
         idle_timeout=rng.pick((0.0, 0.5, 10.0)),
         max_retries=rng.pick((1, 2, 4)),
+        request_timeout=rng.pick((None, None, 0.7, 5.0)),
+        retry_backoff=rng.pick((0.0, 0.0, 0.2)),
     )
 
 

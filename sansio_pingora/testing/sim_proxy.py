@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.apps import HttpOptions
 from sansio_pingora.errors import Error
+from sansio_pingora.modules import HttpModule, HttpModules
 from sansio_pingora.proxy import HttpProxy, ProxyHttp
 from sansio_pingora.session import Sleep, blocking
 from sansio_pingora.testing.faults import Faults
@@ -70,6 +71,9 @@ def random_proxy(world: World, case: Case, addresses: list[str]) -> Application:
                 "plain" if name in _DECIDING or not deferred else rng.pick(("plain", "blocking", "generator", "async"))
             )
             methods[name] = _hook(name, form, rng, faults)
+    for side in ("downstream", "upstream"):
+        if rng.chance(0.2):
+            methods[f"init_{side}_modules"] = _modules(rng, upstream=side == "upstream")
     proxy_class = type("SimulatedProxy", (ProxyHttp,), methods)
     return HttpProxy(proxy_class(), case.limits, _options(case))
 
@@ -78,6 +82,38 @@ def _options(case: Case) -> HttpOptions:
     return HttpOptions(
         h2c=bool(case.http2_clients or case.http2_origins or case.talks), allow_connect_method_proxying=bool(case.talks)
     )
+
+
+class _Passing(HttpModule):
+    """Looks at a response and changes nothing."""
+
+    def response_header_filter(self, session: Any, response: Any, end_of_stream: bool) -> None:
+        pass
+
+    def response_body_filter(self, session: Any, body: bytes, end_of_stream: bool) -> bytes:
+        return bytes(bytearray(body))  # equal, and another object
+
+    def response_trailer_filter(self, session: Any, trailers: Any) -> None:
+        pass
+
+
+class _Reading(_Passing):
+    """And at a request."""
+
+    def request_header_filter(self, session: Any, request: Any) -> Any:
+        yield Sleep(0.01)
+
+    def request_body_filter(self, session: Any, body: bytes, end_of_stream: bool) -> bytes:
+        return bytes(bytearray(body))
+
+
+def _modules(rng: Random, *, upstream: bool) -> Callable[..., Any]:
+    kind = _Passing if upstream or rng.chance(0.5) else _Reading
+
+    def init_modules(_: ProxyHttp, modules: HttpModules) -> None:
+        modules.add_module(kind)
+
+    return init_modules
 
 
 def _note(name: str, ctx: Any, faults: Faults) -> None:
