@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -11,7 +12,8 @@ import pytest
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.machine import CancelDial, Closing, Dial
 from sansio_pingora.transport import DialOptions, SocketAddr, TransportInfo
-from sansio_pingora_asyncio import connect
+from sansio_pingora_asyncio import connect, run
+from sansio_pingora_posix import Control
 from tests.asyncio_adapter.machines import App, Client, Echo, Nobody, Steps, served
 
 
@@ -118,6 +120,33 @@ def test_a_dial_is_given_up(uv, silence):
     steps.run(uv)
     assert steps.answers == []
     assert wire.seen == []
+
+
+@pytest.mark.parametrize("how", ["cancelled", "the end"])
+def test_a_name_that_is_never_resolved_is_not_waited_for(how, monkeypatch):
+    """Neither by who gives it up, nor by the end of the lane."""
+    asked = []
+
+    async def getaddrinfo(loop, host, port, **options):
+        asked.append(host)
+        await loop.create_future()
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    control = Control()
+
+    def story(steps):
+        steps.deadline = time.monotonic() + 0.01
+        assert (yield Dial(1, SocketAddr("slow.test", 80), steps.endpoint(Client()))) == "timeout"
+        if how == "cancelled":
+            yield CancelDial(1)
+        else:
+            control.stop(graceful=False)
+
+    steps = Steps(story)
+    run(steps.start, control=control, uvloop=False)
+
+    assert asked == ["slow.test"]
+    assert steps.answers == []
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.0001, 0.0005, 0.001, 0.002])

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio_pingora.transport import SocketAddr
+from sansio_pingora.proxy_protocol import ProxyHeader
+from sansio_pingora.transport import BindTo, SocketAddr
 from sansio_pingora.upstreams import ALPN, BasicPeer, HttpPeer, PeerOptions, Scheme
 
 
@@ -66,6 +67,12 @@ def _hook(sock):
     """A hook by name."""
 
 
+class _Custom:
+    def connect(self, address):
+        """Nowhere."""
+
+
+_CUSTOM = _Custom()
 _DIFFERENT = {
     "address": lambda: HttpPeer("127.0.0.1:81"),
     "host": lambda: HttpPeer("localhost:80"),
@@ -86,6 +93,13 @@ _DIFFERENT = {
     "connection window": lambda: HttpPeer(
         "127.0.0.1:80", options=PeerOptions(alpn=ALPN.H2, h2_connection_window_size=70_000)
     ),
+    "source ports": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(bind_to=BindTo(None, (5000, 6000)))),
+    "header for the origin": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(proxy_protocol=ProxyHeader(2))),
+    "fields for a proxy": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(extra_proxy_headers={"a": b"b"})),
+    "connect of one's own": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(custom_l4=_CUSTOM)),
+    "protocol of one's own": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(custom_connection=_hook)),
+    "proxy": lambda: HttpPeer.new_proxy("10.0.0.1:3128", "127.0.0.1", 80),
+    "another proxy": lambda: HttpPeer.new_proxy("10.0.0.2:3128", "127.0.0.1", 80),
 }
 
 

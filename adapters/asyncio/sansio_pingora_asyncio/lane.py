@@ -15,7 +15,7 @@ from typing import Any
 from sansio_pingora.errors import Error
 from sansio_pingora.listeners import AcceptPolicy
 from sansio_pingora.machine import READ_SIZE, Coordinator, Dial, RunFilter
-from sansio_pingora.transport import TransportInfo
+from sansio_pingora.transport import SocketAddr, TransportInfo
 from sansio_pingora_asyncio.filters import BlockingCalls, FilterTask
 from sansio_pingora_asyncio.transport import Transport
 from sansio_pingora_posix import (
@@ -60,6 +60,7 @@ class AsyncioLane(LaneRunner):
         self._transports: set[Transport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._dials: dict[tuple[int, int], Connecting] = {}
+        self._resolving: dict[Connecting, asyncio.Task[None]] = {}
         self._filters: dict[int, FilterTask] = {}
         self._blocking = BlockingCalls(self.loop)
         self._calls = 0
@@ -231,12 +232,18 @@ class AsyncioLane(LaneRunner):
         elif address.path is not None or is_numeric(address.host):
             dialling.start([address], now)
         else:
-            self._keep(self.loop.create_task(self._resolve(dialling)))
+            task = self._resolving[dialling] = self.loop.create_task(self._resolve(dialling))
+            self._keep(task)
 
     def cancel_dial(self, owner: Coordinator, token: int) -> None:
         """Forget the dial and close its socket, if it has come so far."""
         if dialling := self._dials.pop((id(owner), token), None):
-            dialling.close()
+            self._give_up(dialling)
+
+    def _give_up(self, dialling: Connecting) -> None:
+        dialling.close()
+        if task := self._resolving.pop(dialling, None):
+            task.cancel()
 
     def _adopt(self, dialling: Connecting, outcome: Any) -> None:
         self._calls -= 1
@@ -249,14 +256,18 @@ class AsyncioLane(LaneRunner):
 
     async def _resolve(self, dialling: Connecting) -> None:
         address = dialling.command.address
+        addresses: list[SocketAddr] = []
+        failure: Exception | None = None
         try:
             found = await self.loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         except Exception as exc:
-            dialling.resolved(None, exc, monotonic())
+            failure = exc
         else:
             addresses = [addr for family, *_, value in found if (addr := socket_addr(value, family)) is not None]
-            dialling.resolved(addresses, None, monotonic())
-        self.settle(monotonic())
+        self._resolving.pop(dialling, None)
+        now = monotonic()
+        dialling.resolved(addresses, failure, now)
+        self.settle(now)
 
     def watch_connect(self, sock: socket.socket, watched: Watched) -> None:
         """See :class:`~sansio_pingora_posix.connecting.ConnectingOwner`."""
@@ -357,7 +368,7 @@ class AsyncioLane(LaneRunner):
         """End what is left; no task, timer, transport or watched socket of this lane exists afterwards."""
         self.abort(monotonic())
         for dialling in self._dials.values():
-            dialling.close()
+            self._give_up(dialling)
         self._dials.clear()
         self._blocking.close()
         while self._tasks or self._transports:
