@@ -113,7 +113,7 @@ class ProxyExchange(Answering):
         """The spine is to hear of *error* where it waits, but for the duplex."""
         if self._pool_token:
             self._handler.connector.cancel(self, self._pool_token, self.now)
-        if self._async_used:
+        if self._async_used and self._parked is not self.spine:
             self.give(StopFilters())  # what an async filter awaits of its runtime's own cannot be taken from it here
         self.interrupt(self.spine, error)
 

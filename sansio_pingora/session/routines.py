@@ -69,9 +69,8 @@ class Routines:
         self._sleeping: list[tuple[float, int]] = []
         self._token = 0
         self._async_used = False
-        self._parked: Routine | None = (
-            None  # whose async callback waits for an effect, which its task may be cancelled in
-        )
+        # Whose async callback waits for an effect, which its task may be cancelled in.
+        self._parked: Routine | None = None
 
     # ── the contract ─────────────────────────────────────────────────────────────────
 
