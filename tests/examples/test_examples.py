@@ -1,6 +1,7 @@
 """Every example, on every runtime that it names."""
 
 import ast
+import contextlib
 import inspect
 import socket
 import threading
@@ -86,6 +87,28 @@ def test_acl(monkeypatch, runtime):
             assert ask(proxy.addresses[0], "GET", "/")[0] == 200
         with serving(outsiders, runtime) as proxy:
             assert ask(proxy.addresses[0], "GET", "/")[0] == 403
+
+
+@each_runtime
+def test_fair_share(monkeypatch, runtime):
+    app, options = run_example(monkeypatch, "fair_share.py", runtime)
+    assert options["runtime"] == runtime
+    module = type(app).init_downstream_modules.__globals__["FairShare"]
+    module.most_a_second = 1_000_000
+    with serving(OriginApp(), runtime) as origin:
+        app.peer = origin.addresses[0]
+        with serving(app, runtime) as proxy, contextlib.ExitStack() as stack:
+            held = [stack.enter_context(connect(proxy.addresses[0])) for _ in range(module.most_at_once)]
+            for sock in held:
+                sock.sendall(b"GET /drip?n=2&interval=3 HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert sock.recv(1)  # its answer has begun
+            assert ask(proxy.addresses[0], "GET", "/")[0] == 429
+            held.pop().close()
+            while (status := ask(proxy.addresses[0], "GET", "/")[0]) == 429:
+                pass  # until the proxy has heard of it
+            assert status == 200
+            module.most_a_second = 0
+            assert ask(proxy.addresses[0], "GET", "/") == (429, b"not so fast\n")
 
 
 # ── embedding ────────────────────────────────────────────────────────────────────────
