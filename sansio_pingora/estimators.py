@@ -139,13 +139,14 @@ class Rate:
     :raises ValueError: an *interval* that is not seconds above 0.
     """
 
-    __slots__ = ("_before", "_began", "_interval", "_now")
+    __slots__ = ("_before", "_began", "_interval", "_now", "_number")
 
     def __init__(self, interval: float, seed: bytes = b"", hashes: int = 4, slots: int = 1_024) -> None:
         if not interval > 0:
             raise ValueError(f"the interval of a rate is seconds above 0, not {interval!r}")
         self._interval = interval
         self._began: float | None = None
+        self._number = 0  # of the interval
         self._now = Estimator(hashes, slots, seed)
         self._before = Estimator(hashes, slots, seed)
 
@@ -161,19 +162,21 @@ class Rate:
 
     def rate_with(self, key: bytes, make: Callable[[RateComponents], float], now: float) -> float:
         """What *make* says of the two intervals, like :func:`proportional_rate`."""
-        began = self._turn(now)
-        fraction = max(0.0, min((now - began) / self._interval, 1.0))
+        fraction = self._turn(now)
         return make(RateComponents(self._before.get(key), self._now.get(key), self._interval, fraction))
 
     def _turn(self, now: float) -> float:
-        began = self._began
-        if began is None:
-            began = self._began = now
-        passed = (now - began) // self._interval
+        """Go on to the interval of *now*; how much of it has passed."""
+        if self._began is None:
+            self._began = now
+        # Counted from the first touch on, so that asking twice at one instant cannot turn twice by rounding.
+        place = (now - self._began) / self._interval
+        number = int(place)
+        passed = number - self._number
         if passed >= 1:
-            began = self._began = began + passed * self._interval
+            self._number = number
             self._now, self._before = self._before, self._now
             self._now.reset()
             if passed >= 2:
                 self._before.reset()
-        return began
+        return max(0.0, place - self._number)

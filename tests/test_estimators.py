@@ -89,13 +89,12 @@ def test_what_is_under_way_against_a_count(begun, data):
 )
 def test_a_rate_against_a_list_of_all_that_was_observed(observed, interval, begins):
     rate = Rate(interval, b"seed")
-    log, now, number = deque(), begins, 0
-    start = begins
+    log, now = deque(), begins
+    first = None
     for key, count, pause in observed:
         now += pause
-        passed = (now - start) // interval
-        number += int(passed)
-        start += passed * interval
+        first = now if first is None else first
+        number = int((now - first) / interval)
         log.append((number, key, count))
         current = sum(count for at, one, count in log if at == number and one == key)
         before = sum(count for at, one, count in log if at == number - 1 and one == key)
