@@ -20,6 +20,7 @@ from sansio_pingora.apps import (
     Request,
     ServeHttp,
     ServerApp,
+    ServiceMetrics,
     WebSocketApp,
 )
 from sansio_pingora.limits import Limits
@@ -115,7 +116,7 @@ def serve(
     ``127.0.0.1:8080``, ``[::1]:8080`` or ``unix:/run/x.sock``. *signals*: in the main thread, SIGINT and SIGTERM
     end it gracefully within *grace_period* seconds, a second one at once. *connection_filter* decides who may
     connect. *options* are the fields of
-    :class:`~sansio_pingora.limits.Limits`, ``engine``, ``h2c``, ``allow_connect_method_proxying``,
+    :class:`~sansio_pingora.limits.Limits`, ``engine``, ``h2c``, ``metrics``, ``allow_connect_method_proxying``,
     ``abort_on_close``; of a proxy those of :class:`~sansio_pingora.proxy.ProxyOptions`; ``threads`` (lanes of the
     threads runtime) and ``uvloop`` (of asyncio: True, False, or None for where it is installed); ``background``:
     works that run beside the application on its first lane, like a
@@ -271,6 +272,10 @@ def _refuse_unknown(options: dict[str, Any]) -> None:
 
 
 def _http_option(name: str, value: Any) -> Any:
+    if name == "metrics":
+        if not isinstance(value, ServiceMetrics):
+            raise TypeError(f"option 'metrics' is made by Metrics().service(name), not {value!r}")
+        return value
     if name != "engine":
         return _flag(name, value)
     if value not in ("native", "hyper"):

@@ -109,7 +109,7 @@ def test_seeds_make_other_places():
 
 @pytest.mark.parametrize("arguments", [(0, 1), (1, 0), (17, 1), (1, 1, bytes(65))])
 def test_sizes_out_of_range_are_refused(arguments):
-    with pytest.raises(ValueError, match=r"estimators have|seed is at most"):
+    with pytest.raises(ValueError, match=r"estimator has|seed is at most"):
         Estimator(*arguments)
 
 

@@ -4,7 +4,9 @@ from sansio_pingora.apps.acceptor import HttpAcceptor, HttpOptions, LaneHandler
 from sansio_pingora.apps.background import Background, Beside
 from sansio_pingora.apps.http_server_app import HttpApp, HttpServerApp, HttpService
 from sansio_pingora.apps.messages import Request, Response
+from sansio_pingora.apps.metrics import Family, Metrics, ServiceMetrics
 from sansio_pingora.apps.origin import OriginApp
+from sansio_pingora.apps.prometheus import PrometheusApp, openmetrics_text, prometheus_text
 from sansio_pingora.apps.serve_http import ServeHttp
 from sansio_pingora.apps.server_app import EchoApp, RawService, ServerApp
 from sansio_pingora.apps.streams import RawStream
@@ -15,13 +17,16 @@ __all__ = [
     "Background",
     "Beside",
     "EchoApp",
+    "Family",
     "HttpAcceptor",
     "HttpApp",
     "HttpOptions",
     "HttpServerApp",
     "HttpService",
     "LaneHandler",
+    "Metrics",
     "OriginApp",
+    "PrometheusApp",
     "RawService",
     "RawStream",
     "Receive",
@@ -29,7 +34,10 @@ __all__ = [
     "Response",
     "ServeHttp",
     "ServerApp",
+    "ServiceMetrics",
     "WebSocket",
     "WebSocketApp",
+    "openmetrics_text",
+    "prometheus_text",
     "serve_websocket",
 ]

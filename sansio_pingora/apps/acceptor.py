@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from sansio_pingora.apps.handshakes import HandshakeLog
+from sansio_pingora.apps.metrics import LaneMeter, ServiceMetrics
 from sansio_pingora.digests import Digest
 from sansio_pingora.layers import Layer, stack_layers
 from sansio_pingora.limits import Limits
@@ -29,10 +30,15 @@ class HttpOptions:
     """CONNECT makes a tunnel; otherwise it is answered 405."""
     abort_on_close: bool = False
     """A client that shuts its side while it waits for an answer has given up."""
+    metrics: ServiceMetrics | None = None
+    """Where the service counts what it does."""
 
 
 class LaneHandler(HttpHandler, Protocol):
     """A handler that may hold resources of its lane."""
+
+    meter: Any
+    """Told of what it does, by handlers that have more to say than the beginning and the end; None: nobody is."""
 
     def drain(self, now: float) -> None:
         """Let go of what is not in use, and keep nothing from here on."""
@@ -47,6 +53,11 @@ class HttpAcceptor:
         self._lane = lane
         self._limits = limits
         self._handler = handler
+        self._meter: LaneMeter | None = None
+        if options.metrics is not None:
+            self._meter = options.metrics.open(lane)
+            self._meter.connector = getattr(handler, "connector", None)
+            handler.meter = self._meter
         self._h2c = options.h2c
         self._log: HandshakeLog | None = None
         self._make = ServerMaker(
@@ -59,18 +70,22 @@ class HttpAcceptor:
 
     def accept(self, info: TransportInfo, now: float) -> Endpoint:
         """The machines for a connection that was accepted."""
+        if self._meter is not None:
+            self._meter.accepted += 1
         if info.layers:
             return self._accept_layered(info, now)
         if not self._h2c:
             connection = self._make.http1(now)
-            return Endpoint(self._lane, connection, Dispatcher(connection, self._handler, info), info)
+            return Endpoint(
+                self._lane, connection, Dispatcher(connection, self._handler, info, meter=self._meter), info
+            )
 
         def switch(connection: Connection) -> None:
             dispatcher.connection = connection
             endpoint.replace(connection)
 
         sniff = self._make.sniffed(now, switch)
-        dispatcher = Dispatcher(sniff, self._handler, info)
+        dispatcher = Dispatcher(sniff, self._handler, info, meter=self._meter)
         endpoint = Endpoint(self._lane, sniff, dispatcher, info)
         return endpoint
 
@@ -91,7 +106,7 @@ class HttpAcceptor:
         layers = stack_layers(info.layers, above, limits, Digest.of(info), now + limits.handshake_timeout)
         if self._log is None:
             self._log = HandshakeLog(self._lane, now)
-        dispatcher = Dispatcher(layers, self._handler, info, partial(self._log.failed, info))
+        dispatcher = Dispatcher(layers, self._handler, info, partial(self._log.failed, info), self._meter)
         return Endpoint(self._lane, layers, dispatcher, info)
 
     def drain(self, now: float) -> None:

@@ -28,6 +28,7 @@ class AppHandler:
         self.can_await = True
         """Callbacks may be async def."""
         self._log = Routines(lane, now)
+        self.meter: Any = None
 
     def conclude(self, session: ServerSession, error: BaseException | None) -> None:
         """The exchange is over."""

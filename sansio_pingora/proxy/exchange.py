@@ -234,6 +234,8 @@ class ProxyExchange(Answering):
             except Exception as exc:
                 self._report("ERROR", f"logging raised: {as_error(exc, 'in logging')}")
         self.phase = "done"
+        if self._handler.meter is not None:
+            self._handler.meter.proxied(self, session.now)
         session.release()
         self.stop_routines()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from sansio_pingora.apps import HttpAcceptor, HttpOptions
 from sansio_pingora.connectors import Connector, HttpClients
@@ -63,6 +64,7 @@ class ProxyHandler:
         clients = HttpClients(limits, options.engine, first_window=FIRST_WINDOW)
         self.connector = Connector(lane, limits, clients, upstream_layers)
         self.budget = RetryBudget(limits.retry_budget)
+        self.meter: Any = None
 
     def begin(self, session: ServerSession, now: float) -> Exchange:
         """See :class:`sansio_pingora.session.HttpHandler`."""

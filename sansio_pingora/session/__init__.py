@@ -20,7 +20,7 @@ from sansio_pingora.session.server_connection import (
     client_http2,
     server_codec,
 )
-from sansio_pingora.session.server_session import ServerSession
+from sansio_pingora.session.server_session import Meter, ServerSession
 from sansio_pingora.session.subrequest import SubrequestConnection, start_subrequest
 from sansio_pingora.session.subrequest_flow import clear_request_body_headers
 from sansio_pingora.session.subrequest_handle import SubrequestHandle, SubrequestReceiver
@@ -46,6 +46,7 @@ __all__ = [
     "HttpHandler",
     "LaneEffect",
     "MessageFlow",
+    "Meter",
     "NextMessage",
     "PerLane",
     "PipeState",

@@ -9,7 +9,7 @@ from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.machine import Connection, ConnectionClosed, Established, Writable
 from sansio_pingora.session.server_controls import Held
-from sansio_pingora.session.server_session import ServerSession
+from sansio_pingora.session.server_session import Meter, ServerSession
 from sansio_pingora.transport import TransportInfo
 from sansio_pingora.wire import Failed, Header, HttpTask
 
@@ -39,7 +39,7 @@ class HttpHandler(Protocol):
 class Dispatcher:
     """The receiver of one client connection's events."""
 
-    __slots__ = ("_exchanges", "_handler", "_info", "_unestablished", "connection")
+    __slots__ = ("_exchanges", "_handler", "_info", "_meter", "_unestablished", "connection")
 
     def __init__(
         self,
@@ -47,13 +47,20 @@ class Dispatcher:
         handler: HttpHandler,
         info: TransportInfo | None,
         unestablished: Callable[[Error | None, float], None] | None = None,
+        meter: Meter | None = None,
     ) -> None:
-        """*unestablished* is told when the connection ends before its layers are through."""
+        """*unestablished* is told when the connection ends before its layers are through; *meter* counts."""
         self.connection = connection
         self._handler = handler
         self._info = info
         self._exchanges = Held()
         self._unestablished = unestablished
+        self._meter = meter
+
+    @property
+    def under_way(self) -> int:
+        """Exchanges that are not over."""
+        return len(self._exchanges)
 
     def share(self, digest: Digest) -> None:
         """What every session of this connection says of its transport."""
@@ -64,6 +71,7 @@ class Dispatcher:
         kind = type(value)
         if kind is Header:
             session = ServerSession(self.connection, stream_id, value, self._info, now, self._exchanges)
+            session.meter = self._meter
             exchange = self._handler.begin(session, now)
             if not session.released:
                 first = self._exchanges.setdefault(stream_id, exchange)
@@ -74,6 +82,8 @@ class Dispatcher:
         elif (held := self._exchanges.get(stream_id)) is None:
             if kind is Failed:
                 session = ServerSession(self.connection, stream_id, None, self._info, now, self._exchanges)
+                if self._meter is not None:
+                    self._meter.refused(value.error)
                 self._handler.refused(session, value.error, now)
             elif kind is Established:
                 self._established(value)

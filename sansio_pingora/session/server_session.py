@@ -6,7 +6,7 @@ Nothing here blocks: what is written is queued, and what is read is what has arr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.session.server_controls import ServerControls
@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from sansio_pingora.machine import Connection
     from sansio_pingora.transport import SocketAddr, TransportInfo
 
-__all__ = ["ServerSession"]
+__all__ = ["Meter", "ServerSession"]
+
+
+class Meter(Protocol):
+    """Who counts exchanges."""
+
+    def finished(self, session: ServerSession) -> None:
+        """An exchange is over."""
+
+    def refused(self, error: Error) -> None:
+        """A head broke the rules."""
 
 
 class ServerSession(ServerControls):
@@ -41,11 +51,13 @@ class ServerSession(ServerControls):
         "_connection",
         "_header_end",
         "_held",
+        "began",
         "body_bytes_read",
         "body_bytes_sent",
         "closed",
         "generated",
         "info",
+        "meter",
         "now",
         "released",
         "req_header",
@@ -92,6 +104,9 @@ class ServerSession(ServerControls):
         self.body_bytes_read = 0
         self.body_bytes_sent = 0
         self.room = 1
+        self.meter: Meter | None = None
+        """Who counts exchanges."""
+        self.began = now
 
     # ── the request ──────────────────────────────────────────────────────────────────
 
@@ -333,6 +348,9 @@ class ServerSession(ServerControls):
 
     def release(self) -> None:
         """No event of this exchange is wanted any more; nothing is kept for it."""
+        if self.meter is not None:
+            meter, self.meter = self.meter, None
+            meter.finished(self)
         self.released = True
         self._held.pop(self.stream_id, None)
 
