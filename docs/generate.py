@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 from pathlib import Path
+from types import ModuleType
 
 from sansio_pingora import limits
+from sansio_pingora.server import KEYS, Refused, ServerConf, conf
 
 DOCS = Path(__file__).parent
 
@@ -34,7 +36,39 @@ def limits_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"limits.md": limits_page}
+def configuration_page() -> str:
+    """The keys of a configuration, from the table that reads them and the sentences in ServerConf."""
+    lines = [(DOCS / "configuration.head.md").read_text().rstrip(), "", "## Every key", ""]
+    lines += ["| key | default | what it does |", "|---|---|---|"]
+    texts = _sentences(conf, "ServerConf")
+    defaults = ServerConf()
+    for key, kind in KEYS.items():
+        if not isinstance(kind, Refused):
+            value = getattr(defaults, key)
+            shown = "none" if value in (None, (), {}) else str(value).lower() if isinstance(value, bool) else str(value)
+            lines.append(f"| `{key}` | {shown} | {texts[key]} |")
+    lines += ["", "## Pingora's keys that are refused", "", "| key | why |", "|---|---|"]
+    lines += [f"| `{key}` | {kind.reason} |" for key, kind in KEYS.items() if isinstance(kind, Refused)]
+    return "\n".join(lines) + "\n"
+
+
+def _sentences(module: ModuleType, name: str) -> dict[str, str]:
+    """What is said under each field of the class *name*."""
+    body = next(
+        node.body
+        for node in ast.parse(inspect.getsource(module)).body
+        if isinstance(node, ast.ClassDef) and node.name == name
+    )
+    found = {}
+    for field, text in zip(body, body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+            assert isinstance(field.target, ast.Name)
+            assert isinstance(text.value, ast.Constant)
+            found[field.target.id] = " ".join(str(text.value.value).split())
+    return found
+
+
+PAGES = {"configuration.md": configuration_page, "limits.md": limits_page}
 
 if __name__ == "__main__":
     for name, make in PAGES.items():

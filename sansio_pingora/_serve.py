@@ -28,7 +28,17 @@ from sansio_pingora.listeners import ConnectionFilter, ServerAddress
 from sansio_pingora.machine import Application
 from sansio_pingora.proxy import HttpProxy, ProxyHttp, ProxyOptions
 
-__all__ = ["App", "ServeControl", "make_application", "new_control", "runtime_names", "runtimes", "serve"]
+__all__ = [
+    "App",
+    "ServeControl",
+    "is_in_force",
+    "make_application",
+    "new_control",
+    "runtime_names",
+    "runtimes",
+    "serve",
+    "serve_with",
+]
 
 App = ProxyHttp | HttpServerApp | WebSocketApp | ServerApp | ServeHttp | Callable[[Request], Any]
 Listen = str | ServerAddress | Iterable[str | ServerAddress]
@@ -127,6 +137,28 @@ def serve(
     :raises ImportError: *runtime* is not installed; the text says how to.
     :raises Error: an address cannot be bound; nothing is left open.
     """
+    serve_with(
+        app,
+        listen=listen,
+        runtime=runtime,
+        grace_period=grace_period,
+        connection_filter=connection_filter,
+        signals=signals,
+        **options,
+    )(control)
+
+
+def serve_with(
+    app: App,
+    *,
+    listen: Listen,
+    runtime: str,
+    grace_period: float,
+    connection_filter: ConnectionFilter | None = None,
+    signals: bool = False,
+    **options: Any,
+) -> Callable[[ServeControl | None], None]:
+    """:func:`serve` in two steps: everything is checked now; what is returned serves under the control given to it."""
     addresses = _addresses(listen)
     module = _load(runtime)
     extra = {name: options.pop(name) for name in _RUNTIME_OPTIONS if name in options}
@@ -135,15 +167,20 @@ def serve(
             raise ValueError(f"option {name!r} belongs to runtime {_RUNTIME_OPTIONS[name]!r}, not to {runtime!r}")
         extra[name] = _count(name, value) if name == "threads" else _flag(name, value, optional=True)
     application = make_application(app, options)
-    module.serve(
-        application,
-        addresses,
-        control=control,
-        signals=signals,
-        grace_period=grace_period,
-        connection_filter=connection_filter,
-        **extra,
-    )
+    application.check(runtime, can_await=getattr(module, "CAN_AWAIT", False))
+
+    def run(control: ServeControl | None) -> None:
+        module.serve(
+            application,
+            addresses,
+            control=control,
+            signals=signals,
+            grace_period=grace_period,
+            connection_filter=connection_filter,
+            **extra,
+        )
+
+    return run
 
 
 def make_application(app: App, options: dict[str, Any]) -> Application:
@@ -193,6 +230,17 @@ def _works(background: Any) -> Sequence[Background]:
         if not callable(getattr(work, "start", None)) or not callable(getattr(work, "stop", None)):
             raise TypeError(f"{work!r} is no background work: it needs start(lane, now) and stop(now)")
     return works
+
+
+def is_in_force(app: App, limit: str) -> bool:
+    """Whether *limit* has a use for *app*; :func:`serve` refuses it where it has none."""
+    if isinstance(app, ServerApp):
+        return limit in _OF_STREAMS
+    if limit in _OF_PROXIES:
+        return isinstance(app, ProxyHttp)
+    if limit in _OF_WEBSOCKETS:
+        return isinstance(app, HttpServerApp | WebSocketApp)
+    return limit not in _OF_HANDLERS or not isinstance(app, ProxyHttp | HttpServerApp | WebSocketApp)
 
 
 def _kind(app: App) -> str:

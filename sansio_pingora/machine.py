@@ -442,10 +442,12 @@ Member = Endpoint | Coordinator
 class Lane:
     """The machines that one thread drives, what of them wants attention, and their deadlines."""
 
-    __slots__ = ("_ceiling", "_order", "_posted", "_timers", "dirty", "endpoints", "ring", "stir")
+    __slots__ = ("_ceiling", "_order", "_posted", "_timers", "dirty", "drain_patience", "endpoints", "ring", "stir")
 
     def __init__(self) -> None:
         self.dirty: list[Member] = []
+        self.drain_patience = 5.0
+        """Seconds that a draining server leaves to idle clients: a request may be on its way."""
         self.stir: Callable[[], None] | None = None
         """Set by a driver on whose thread others may call machines between its turns: it is to settle soon."""
         self.endpoints: dict[Endpoint, None] = {}

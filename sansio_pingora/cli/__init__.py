@@ -22,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(arguments)
     except Misconfigured as exc:
-        print(f"sansio-pingora: {exc}", file=sys.stderr)
+        for line in str(exc).splitlines():
+            print(f"sansio-pingora: {line}", file=sys.stderr)
         return exc.code
     except (Error, OSError) as exc:
         print(f"sansio-pingora: {exc}", file=sys.stderr)

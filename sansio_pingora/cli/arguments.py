@@ -7,6 +7,7 @@ from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormat
 from sansio_pingora._serve import runtime_names
 from sansio_pingora.cli.forwarding import HTTP2
 from sansio_pingora.listeners import ServerAddress
+from sansio_pingora.server import add_options
 from sansio_pingora.upstreams import HttpPeer
 
 __all__ = ["make_parser"]
@@ -41,6 +42,11 @@ def make_parser() -> ArgumentParser:
     origin = commands.add_parser("origin", help="the built-in origin: / /echo /bytes/N /status/N /headers /delay/S …")
     _add_serving(origin)
 
+    served = commands.add_parser("serve", help="run the services of a configuration")
+    add_options(served, required=True)
+    served.add_argument("--runtime", type=_runtime, metavar="R", help="instead of the one in the configuration")
+
+    commands.add_parser("schema", help="the configuration as JSON Schema, for editors")
     commands.add_parser("version", help="this version, Python's, and the runtimes that are installed")
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import threading
 from argparse import Namespace
@@ -14,6 +15,8 @@ from sansio_pingora.apps import OriginApp
 from sansio_pingora.cli.demo import demonstrate
 from sansio_pingora.cli.forwarding import RoundRobin
 from sansio_pingora.cli.logs import set_up_logging
+from sansio_pingora.cli.serving import run_configured
+from sansio_pingora.server import ConfError, json_schema
 
 __all__ = ["CONFIGURATION", "OK", "RUNTIME_FAILURE", "USAGE", "Misconfigured", "run"]
 
@@ -42,6 +45,14 @@ def run(arguments: Namespace) -> int:
             return _serve(RoundRobin(arguments.to), arguments)
         case "origin":
             return _serve(OriginApp(), arguments, OriginApp.limits)
+        case "serve":
+            try:
+                return run_configured(arguments)
+            except ConfError as exc:
+                raise Misconfigured(exc) from exc
+        case "schema":
+            print(json.dumps(json_schema(), indent=2))
+            return OK
         case "version":
             print(f"sansio-pingora {__version__}, Python {platform.python_version()}, {', '.join(runtimes())}")
             return OK

@@ -21,8 +21,8 @@ class OneLine(logging.Formatter):
         return super().format(record).replace("\\", "\\\\").replace("\r", "\\r").replace("\n", "\\n")
 
 
-def set_up_logging(level: int = logging.INFO) -> None:
-    """Send every record of *level* or above to standard error."""
-    handler = logging.StreamHandler()
+def set_up_logging(level: int = logging.INFO, handler: logging.Handler | None = None) -> None:
+    """Send every record of *level* or above to *handler*, or to standard error."""
+    handler = logging.StreamHandler() if handler is None else handler
     handler.setFormatter(OneLine())
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -376,7 +376,9 @@ class Http1Server(Http1Connection):
         if buffered:
             self._watch(HAS_MORE, AT_ONCE)
         else:
-            self._watch(FOR_KEEPALIVE, now + (_DRAIN_PATIENCE if self._draining else self.limits.keepalive_timeout))
+            self._watch(
+                FOR_KEEPALIVE, now + (self._drain_patience if self._draining else self.limits.keepalive_timeout)
+            )
         self._arm()
 
     # ── ends ─────────────────────────────────────────────────────────────────────────
@@ -457,16 +459,25 @@ class Http1Server(Http1Connection):
             self._close(now)
 
     def drain(self, now: float) -> None:
-        """See :meth:`Connection.drain`: the exchange under way is the last, and its answer says so."""
+        """See :meth:`Connection.drain`: the exchange under way is the last, and its answer says so.
+
+        Where the answer's head has gone already, the next one is: a client that was not told may have sent it.
+        """
         if self._draining or self.closing:
             return
         self._draining = True
-        if self.sending is not IDLE:
+        if self.sending is HEAD:
             self.keep = False
         elif self._read_reason in (FOR_FIRST_BYTE, FOR_KEEPALIVE):
-            self._read_deadline = min(self._read_deadline, now + _DRAIN_PATIENCE)
+            self._read_deadline = min(self._read_deadline, now + self._drain_patience)
             self._arm()
         self._touch()
+
+    @property
+    def _drain_patience(self) -> float:
+        """For a client between two requests, whose next one may be on its way."""
+        patience = _DRAIN_PATIENCE if self.endpoint is None else self.endpoint.lane.drain_patience
+        return min(patience, self.limits.keepalive_timeout)
 
     def open_stream(self, now: float) -> int | None:
         """A server opens none."""

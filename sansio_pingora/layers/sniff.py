@@ -125,7 +125,8 @@ class PrefaceSniff:
     def drain(self, now: float) -> None:
         """See :meth:`Connection.drain`."""
         self._draining = True
-        self.deadline = min(self.deadline, now + _DRAIN_PATIENCE)
+        patience = _DRAIN_PATIENCE if self.endpoint is None else self.endpoint.lane.drain_patience
+        self.deadline = min(self.deadline, now + patience)
         self._touch()
 
     def abort(self, now: float) -> None:

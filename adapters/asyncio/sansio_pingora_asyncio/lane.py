@@ -349,9 +349,9 @@ class AsyncioLane(LaneRunner):
 
     # ── the end ──────────────────────────────────────────────────────────────────────
 
-    def drain(self, grace_period: float, now: float) -> None:
+    def drain(self, grace_period: float, now: float, *, keep_idle: bool = False) -> None:
         """Accept no more and let what is under way finish, for *grace_period* seconds at most; harmless again."""
-        super().drain(grace_period, now)
+        super().drain(grace_period, now, keep_idle=keep_idle)
         self._arm(self.deadline)
 
     def abort(self, now: float) -> None:

@@ -180,7 +180,7 @@ async def _open_lane(
         if control.asked is Stop.NOW:
             lane.abort(time.monotonic())
         else:
-            lane.drain(grace_period, time.monotonic())
+            lane.drain(grace_period, time.monotonic(), keep_idle=control.keep_idle)
         if listening is not None:
             listening.close()  # at once: clients had better be refused than wait in a backlog that nobody empties
 

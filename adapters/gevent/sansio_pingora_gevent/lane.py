@@ -145,7 +145,7 @@ class HubLane(SocketLane):
             if asked is Stop.NOW:
                 self.abort(now)
             else:
-                self.drain(self._grace_period, now)
+                self.drain(self._grace_period, now, keep_idle=self._control.keep_idle)
         self._after(now)
 
     def _stir(self) -> None:

@@ -2,15 +2,22 @@
 
 from sansio_pingora_posix.addresses import is_numeric, resolve, sockaddr, socket_addr, transport_info
 from sansio_pingora_posix.binding import bind, close_listener
+from sansio_pingora_posix.checking import check_conf
 from sansio_pingora_posix.client import ClientCall
 from sansio_pingora_posix.connecting import Connecting
 from sansio_pingora_posix.control import Control, Stop, install_signals
+from sansio_pingora_posix.descriptors import DescriptorTable
 from sansio_pingora_posix.dialing import connect_result, dial_socket, start_connect
 from sansio_pingora_posix.faults import connect_error, errno_name, lost_error
+from sansio_pingora_posix.handover import HandOverFailed, Receiver, Sender
 from sansio_pingora_posix.lane_runner import LaneRunner, call_error, contain
 from sansio_pingora_posix.listener import Listener
 from sansio_pingora_posix.listening import ListeningSet
+from sansio_pingora_posix.log_files import LineFile, ReopeningHandler
 from sansio_pingora_posix.logs import write_log
+from sansio_pingora_posix.server_runner import Launcher, ServerRunner
+from sansio_pingora_posix.server_signals import handle_signals
+from sansio_pingora_posix.service_threads import ServiceControl, ServiceThreads
 from sansio_pingora_posix.socket_lane import SocketLane
 from sansio_pingora_posix.socket_options import prepare_accepted, prepare_connected, set_dscp, unsent_bytes
 from sansio_pingora_posix.socket_probe import SocketProbe
@@ -21,10 +28,20 @@ __all__ = [
     "ClientCall",
     "Connecting",
     "Control",
+    "DescriptorTable",
+    "HandOverFailed",
     "LaneRunner",
+    "Launcher",
+    "LineFile",
     "Listener",
     "ListeningSet",
     "Poller",
+    "Receiver",
+    "ReopeningHandler",
+    "Sender",
+    "ServerRunner",
+    "ServiceControl",
+    "ServiceThreads",
     "SocketLane",
     "SocketProbe",
     "StdlibTls",
@@ -33,12 +50,14 @@ __all__ = [
     "Watched",
     "bind",
     "call_error",
+    "check_conf",
     "close_listener",
     "connect_error",
     "connect_result",
     "contain",
     "dial_socket",
     "errno_name",
+    "handle_signals",
     "install_signals",
     "is_numeric",
     "lost_error",

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from types import FrameType
+
+from sansio_pingora.listeners import ServerAddress
+from sansio_pingora_posix.binding import bind
 
 __all__ = ["Control", "Stop", "install_signals"]
 
@@ -32,6 +37,8 @@ class Control:
         """Set when all addresses are bound."""
         self.asked = Stop.NO
         """For runtimes: what was asked so far."""
+        self.keep_idle = False
+        """For runtimes: at a graceful end, idle clients keep their connections until they speak or time out."""
         self._done = threading.Event()
         self._wake: tuple[Callable[[], object], ...] = ()
         self._registering = threading.Lock()  # never taken by stop
@@ -48,6 +55,16 @@ class Control:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has ended; False when *timeout* seconds were not enough."""
         return self._done.wait(timeout)
+
+    def bind(self, address: ServerAddress, sleep: Callable[[float], object] = time.sleep) -> socket.socket:
+        """For runtimes: the socket that listens on *address*. *sleep*: the runtime's, between two attempts.
+
+        :raises Error: it cannot be bound.
+        """
+        return bind(address, sleep=sleep)
+
+    def await_admission(self) -> None:
+        """For runtimes: blocks between the bind and the first accept, for as long as accepting is held back."""
 
     def on_stop(self, wake: Callable[[], object]) -> None:
         """For runtimes: call *wake*, which must be safe in a signal handler, whenever more is asked than before."""

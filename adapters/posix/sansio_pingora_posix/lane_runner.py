@@ -194,11 +194,16 @@ class LaneRunner(ABC):
 
     # ── the end ──────────────────────────────────────────────────────────────────────
 
-    def drain(self, grace_period: float, now: float) -> None:
-        """Accept no more and let what is under way finish, for *grace_period* seconds at most; harmless again."""
+    def drain(self, grace_period: float, now: float, *, keep_idle: bool = False) -> None:
+        """Accept no more and let what is under way finish, for *grace_period* seconds at most; harmless again.
+
+        *keep_idle*: idle clients have until they speak or time out, instead of a few seconds.
+        """
         if self._draining:
             return
         self._draining = True
+        if keep_idle:
+            self.lane.drain_patience = math.inf
         self._grace_end = now + grace_period
         self.policy.stop()
         self.listen()

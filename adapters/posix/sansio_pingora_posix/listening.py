@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 from sansio_pingora.listeners import Admission, ConnectionGate, ServerAddress
 from sansio_pingora.machine import Lane
-from sansio_pingora_posix.binding import bind
 from sansio_pingora_posix.control import Control
 from sansio_pingora_posix.listener import Listener
 
@@ -48,12 +47,13 @@ class ListeningSet:
         admits = None if admission is None else admission.at_once
         try:
             for address in addresses:
-                listening.listeners.append(Listener(bind(address, sleep=sleep), address, admits))
+                listening.listeners.append(Listener(control.bind(address, sleep), address, admits))
         except BaseException:
             listening.close()
             raise
         control.addresses = [str(listener) for listener in listening.listeners]
         control.ready.set()
+        control.await_admission()
         return listening
 
     def gate(self, lane: Lane) -> ConnectionGate | None:

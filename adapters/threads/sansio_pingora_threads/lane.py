@@ -79,7 +79,7 @@ class ThreadLane(SocketLane):
                 if heard is Stop.NOW:
                     self.abort(now)
                 else:
-                    self.drain(grace_period, now)
+                    self.drain(grace_period, now, keep_idle=control.keep_idle)
             if self.drained or (until_idle and self.idle(now)):
                 return
             for descriptor, mask in poller.wait(self._timeout(now)):

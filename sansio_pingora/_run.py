@@ -1,0 +1,125 @@
+"""Running a Server: what its configuration means to a runtime."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from importlib import import_module
+from typing import Any
+
+from sansio_pingora._serve import serve_with
+from sansio_pingora.server import RunArgs, Server, ServerLifecycle, ShutdownSignal
+from sansio_pingora.services import Service
+
+__all__ = ["check_services", "run_server"]
+
+_LOG = logging.getLogger("sansio_pingora")
+_SIGNALS = {
+    signal.SIGINT: ShutdownSignal.FAST_SHUTDOWN,
+    signal.SIGTERM: ShutdownSignal.GRACEFUL_TERMINATE,
+    signal.SIGQUIT: ShutdownSignal.GRACEFUL_UPGRADE,
+}
+
+
+def check_services(server: Server) -> None:
+    """See :meth:`Server.bootstrap`."""
+    for service in server.services.values():
+        if isinstance(service, Service):
+            _serving(server, service)
+
+
+def run_server(server: Server, args: RunArgs) -> int:
+    """See :meth:`Server.run`."""
+    posix = import_module("sansio_pingora_posix")
+    conf = server.configuration
+    check_services(server)
+    table = posix.DescriptorTable()
+
+    def serve(service: Service, control: Any) -> None:
+        _serving(server, service)(control)
+
+    launcher = posix.ServiceThreads(server.services, table, serve)
+    lifecycle = ServerLifecycle(
+        server.graph,
+        {name: service.failure for name, service in server.services.items()},
+        grace_period=conf.grace_period_seconds,
+        stop_timeout=conf.graceful_shutdown_timeout_seconds,
+        upgrade=server.opt.upgrade,
+    )
+
+    def on_up() -> None:
+        server.addresses = {name: control.addresses for name, control in launcher.controls.items()}
+
+    runner = posix.ServerRunner(
+        lifecycle,
+        launcher,
+        table,
+        upgrade_sock=conf.upgrade_sock,
+        upgrade_retries=conf.upgrade_sock_connect_accept_max_retries,
+        on_phase=server.entered,
+        on_up=on_up,
+    )
+    server.runs_by(runner)
+    try:
+        with _listening_for(server, args, runner):
+            code: int = runner.run()
+        return code
+    finally:
+        server.runs_by(None)
+
+
+def _serving(server: Server, service: Service) -> Callable[[Any], None]:
+    """What serves *service* under a control; everything that can be checked before is checked now."""
+    conf = server.configuration
+    options = dict(service.options)
+    runtime = options.pop("runtime", conf.runtime)
+    threads = service.threads or conf.threads
+    if runtime == "threads":
+        options["threads"] = threads
+    elif threads > 1:
+        raise ValueError(
+            f"service {service.name!r} has threads: {threads}, and runtime {runtime!r} has one lane: "
+            "write 1, or choose the threads runtime"
+        )
+    return serve_with(
+        service.app,
+        listen=service.addresses,
+        runtime=runtime,
+        grace_period=conf.grace_period_seconds,
+        connection_filter=service.connection_filter,
+        **options,
+    )
+
+
+def _listening_for(server: Server, args: RunArgs, runner: Any) -> Any:
+    if args.shutdown_signal is not None:
+        watch = args.shutdown_signal
+
+        def listen() -> None:
+            while True:
+                runner.signal(watch.recv())
+
+        threading.Thread(target=listen, name="sansio-pingora-shutdown", daemon=True).start()
+        return nullcontext()
+
+    def act(asked: ShutdownSignal) -> Callable[[], None]:
+        return lambda: runner.signal(asked)
+
+    def call(callbacks: list[Callable[[], object]]) -> Callable[[], None]:
+        return lambda: runner.post(lambda _now: _call(callbacks))
+
+    actions: dict[signal.Signals, Callable[[], None]] = {signum: act(asked) for signum, asked in _SIGNALS.items()}
+    actions[signal.SIGHUP] = call(server.on_reload)
+    actions[signal.SIGUSR1] = call(server.on_reopen)
+    return import_module("sansio_pingora_posix").handle_signals(actions)
+
+
+def _call(callbacks: list[Callable[[], object]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:
+            _LOG.exception("reloading or reopening failed; what was in force stays so")

@@ -1,0 +1,156 @@
+"""``sansio-pingora serve``: a configuration, checked, run, and reloaded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+import time
+from argparse import Namespace
+from dataclasses import fields, replace
+from importlib import import_module
+from typing import Any
+
+from sansio_pingora._serve import is_in_force, runtime_names
+from sansio_pingora.cli.logs import set_up_logging
+from sansio_pingora.server import (
+    AccessFormat,
+    AccessLog,
+    BalancedProxy,
+    ConfError,
+    ExecutionPhase,
+    Opt,
+    Server,
+    ServerConf,
+    ServiceConf,
+    configured_services,
+    load_conf,
+)
+from sansio_pingora.services import Service
+
+__all__ = ["run_configured"]
+
+_LOG = logging.getLogger("sansio_pingora")
+
+
+def run_configured(arguments: Namespace) -> int:
+    """Check or run the configuration of *arguments*; returns the exit code.
+
+    :raises ConfError: it cannot be used.
+    """
+    conf = _load(arguments.conf, arguments.runtime)
+    opt = Opt(upgrade=arguments.upgrade)
+    if arguments.test:
+        # Never opened: a test must not make log files.
+        _server(opt, conf, {}).bootstrap()
+        for warning in conf.warnings:
+            print(f"sansio-pingora: {warning}", file=sys.stderr)
+        print(f"{arguments.conf} can be used")
+        return 0
+    posix = import_module("sansio_pingora_posix")
+    error_log = None if conf.error_log is None else posix.ReopeningHandler(conf.error_log)
+    set_up_logging(handler=error_log)
+    files: dict[str, Any] = {}
+    for service in conf.services:
+        if service.access_log is not None and service.access_log.path not in files:
+            files[service.access_log.path] = posix.LineFile(service.access_log.path)
+    for warning in conf.warnings:
+        _LOG.warning("%s", warning)
+    server = _server(opt, conf, files)
+    server.bootstrap()
+    server.subscribe(lambda phase: _announce(server, phase))
+    server.on_reopen += [file.reopen for file in files.values()]
+    if error_log is not None:
+        server.on_reopen.append(error_log.reopen)
+    server.on_reload.append(lambda: _reload(server, arguments))
+    try:
+        return server.run_forever()
+    finally:
+        for file in files.values():
+            file.close()
+        logging.shutdown()
+
+
+def _load(path: str, runtime: str | None) -> ServerConf:
+    conf = load_conf(path, os.environ)
+    if runtime is not None:
+        conf = replace(conf, runtime=runtime)
+    problems = []
+    if conf.runtime not in runtime_names():
+        problems.append(f"{conf.place('runtime')} runtime is one of {', '.join(runtime_names())}, not {conf.runtime!r}")
+    if not conf.services:
+        problems.append(f"{conf.place('services')} there are no services: add some, as docs/configuration.md shows")
+    if problems := [*problems, *import_module("sansio_pingora_posix").check_conf(conf)]:
+        raise ConfError(problems)
+    return conf
+
+
+def _server(opt: Opt, conf: ServerConf, files: dict[str, Any]) -> Server:
+    """:raises ConfError: a service cannot be made, or not on this runtime."""
+    offset = time.time() - time.monotonic()
+
+    def access_log(service: ServiceConf) -> AccessLog | None:
+        log = service.access_log
+        if log is None or log.path not in files:
+            return None
+        return AccessLog(AccessFormat(log.format), files[log.path].write, offset)
+
+    server = _Configured(opt, conf)
+    below = random.Random().randrange  # noqa: S311  # which upstream is next is no secret
+    server.made = configured_services(conf, below, access_log, is_in_force)
+    for services in server.made.values():
+        server.add_services(services)
+    return server
+
+
+class _Configured(Server):
+    """A server of a file: what does not go in it is said with its place."""
+
+    made: dict[str, list[Service]]
+
+    def bootstrap(self) -> None:
+        """See :meth:`Server.bootstrap`."""
+        try:
+            super().bootstrap()
+        except (ImportError, TypeError, ValueError) as exc:
+            raise ConfError([f"{self.configuration.place('services')} {exc}"]) from exc
+
+
+def _announce(server: Server, phase: ExecutionPhase) -> None:
+    _LOG.info("phase %s", phase.value)
+    if phase is ExecutionPhase.RUNNING and server.previous is ExecutionPhase.BOOTSTRAP_COMPLETE:
+        for name, addresses in server.addresses.items():
+            for address in addresses:
+                print(f"{name} listens on {address}", flush=True)
+
+
+def _reload(server: Server, arguments: Namespace) -> None:
+    """Take over what can be changed in a running server, and say what cannot."""
+    assert isinstance(server, _Configured)
+    old = server.configuration
+    try:
+        new = _load(arguments.conf, arguments.runtime)
+    except ConfError as exc:
+        for problem in exc.problems:
+            _LOG.error("nothing is reloaded: %s", problem)
+        return
+    later = [one.name for one in fields(ServerConf) if one.compare and getattr(old, one.name) != getattr(new, one.name)]
+    before = {service.name: service for service in old.services}
+    if [replace(one, upstreams=()) for one in old.services] == [replace(one, upstreams=()) for one in new.services]:
+        later = [name for name in later if name != "services"]
+        for service in new.services:
+            app = server.made[service.name][0].app
+            if isinstance(app, BalancedProxy):
+                if {one.alpn for one in service.upstreams} != {one.alpn for one in before[service.name].upstreams}:
+                    later.append(f"alpn of {service.name}")
+                elif app.reconfigure(service):
+                    _LOG.info("service %r has other upstreams from here on", service.name)
+        server.configuration = replace(old, services=new.services)
+    if later:
+        _LOG.warning(
+            "what has changed in %s takes effect with an upgrade: start serve -u, then SIGQUIT this process",
+            ", ".join(later),
+        )
+    else:
+        _LOG.info("the configuration is reloaded")

@@ -1,0 +1,81 @@
+"""A server's configuration and life: values, tables and machines."""
+
+from sansio_pingora.server.access_format import ACCESS_FIELDS, AccessFormat
+from sansio_pingora.server.conf import AccessLogConf, ConfError, ListenerConf, ServerConf, ServiceConf, UpstreamConf
+from sansio_pingora.server.conf_keys import KEYS
+from sansio_pingora.server.configured import AccessLog, BalancedProxy, configured_services
+from sansio_pingora.server.handover_messages import (
+    MAX_DESCRIPTORS,
+    Frame,
+    FrameKind,
+    FrameReader,
+    encode_frame,
+    socket_frames,
+)
+from sansio_pingora.server.kinds import Refused
+from sansio_pingora.server.lifecycle import (
+    AbortService,
+    Acknowledge,
+    DrainService,
+    EnterPhase,
+    Exit,
+    LifecycleCommand,
+    ReceiveDescriptors,
+    Report,
+    SendDescriptors,
+    ServerLifecycle,
+    StartService,
+    StopSending,
+)
+from sansio_pingora.server.loading import ENVIRONMENT_PREFIX, conf_from_yaml, json_schema, load_conf
+from sansio_pingora.server.opt import Opt, add_options
+from sansio_pingora.server.phases import MOVES, SIGNALS, ExecutionPhase, Move, ShutdownSignal
+from sansio_pingora.server.server import RunArgs, Server, ShutdownSignalWatch
+
+__all__ = [
+    "ACCESS_FIELDS",
+    "ENVIRONMENT_PREFIX",
+    "KEYS",
+    "MAX_DESCRIPTORS",
+    "MOVES",
+    "SIGNALS",
+    "AbortService",
+    "AccessFormat",
+    "AccessLog",
+    "AccessLogConf",
+    "Acknowledge",
+    "BalancedProxy",
+    "ConfError",
+    "DrainService",
+    "EnterPhase",
+    "ExecutionPhase",
+    "Exit",
+    "Frame",
+    "FrameKind",
+    "FrameReader",
+    "LifecycleCommand",
+    "ListenerConf",
+    "Move",
+    "Opt",
+    "ReceiveDescriptors",
+    "Refused",
+    "Report",
+    "RunArgs",
+    "SendDescriptors",
+    "Server",
+    "ServerConf",
+    "ServerLifecycle",
+    "ServiceConf",
+    "ShutdownSignal",
+    "ShutdownSignalWatch",
+    "StartService",
+    "StopSending",
+    "UpstreamConf",
+    "add_options",
+    "conf_from_yaml",
+    "configured_services",
+    "encode_frame",
+    "json_schema",
+    "load_conf",
+    "socket_frames",
+]

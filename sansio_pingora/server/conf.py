@@ -1,0 +1,115 @@
+"""The configuration of a server as values; Pingora's names, and what a service of a file is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sansio_pingora.listeners import ServerAddress
+from sansio_pingora.upstreams import ALPN
+
+__all__ = ["AccessLogConf", "ConfError", "ListenerConf", "ServerConf", "ServiceConf", "UpstreamConf"]
+
+
+class ConfError(ValueError):
+    """A configuration that cannot be used. Each of *problems* is one line: the place, what is wrong, what to do."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerConf:
+    """Where a service listens."""
+
+    address: ServerAddress
+    h2c: bool = False
+    """HTTP/2 without TLS, with prior knowledge, beside HTTP/1."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamConf:
+    """One origin."""
+
+    address: str
+    weight: int = 1
+    alpn: ALPN = ALPN.H1
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLogConf:
+    """Where the requests of a service are written down."""
+
+    path: str
+    format: str = "combined"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConf:
+    """One entry of ``services``."""
+
+    name: str
+    kind: str
+    listeners: tuple[ListenerConf, ...]
+    upstreams: tuple[UpstreamConf, ...] = ()
+    balance: str = "round_robin"
+    balance_key: str = "path"
+    threads: int | None = None
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of ``serve()``: ``engine``, ``via`` and the like."""
+    access_log: AccessLogConf | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConf:
+    """Pingora's ``ServerConf``, and what a file adds to it. Times are seconds."""
+
+    version: int = 1
+    """Of this format; 1 is the only one."""
+    runtime: str = "asyncio"
+    """asyncio, gevent or threads, for every service."""
+    grace_period_seconds: float = 300.0
+    """A graceful end takes no longer than this; it is over when the last exchange is. Pingora's EXIT_TIMEOUT."""
+    graceful_shutdown_timeout_seconds: float = 5.0
+    """For services that have not ended by then; afterwards they are left behind."""
+    threads: int = 1
+    """Lanes of each service on the threads runtime; the other runtimes have one each and refuse more."""
+    listener_tasks_per_fd: int = 1
+    """1 is in force: a lane accepts in batches. More is warned about."""
+    work_stealing: bool = False
+    """false is in force: a connection stays with its lane. true is warned about."""
+    error_log: str | None = None
+    """File for the log of the process; None is standard error. Opened again at SIGUSR1."""
+    upgrade_sock: str = "/tmp/pingora_upgrade.sock"  # noqa: S108  # Pingora's; mode and credentials guard it
+    """Unix socket by which an old process hands its sockets to a new one."""
+    upgrade_sock_connect_accept_max_retries: int = 5
+    """Attempts of the old process to reach the new one, a second apart, after the first."""
+    upstream_keepalive_pool_size: int = 128
+    """Idle connections to origins, over all of them; the limit of the same name, for every service."""
+    max_retries: int = 16
+    """Attempts for one request; the limit of the same name, for every service."""
+    client_bind_to_ipv4: tuple[str, ...] = ()
+    """Source addresses of connections to IPv4 origins, in turn."""
+    client_bind_to_ipv6: tuple[str, ...] = ()
+    """Source addresses of connections to IPv6 origins, in turn."""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """Limits for every service."""
+    services: tuple[ServiceConf, ...] = ()
+    """What the command ``serve`` runs."""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Where the values of a file stand, by their path."""
+    warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """What is odd in the file, and is no error."""
+
+    def place(self, path: str) -> str:
+        """Where the value at *path* stands; the path itself where it came from no file."""
+        return self.places.get(path, path)
+
+    @property
+    def common_limits(self) -> dict[str, Any]:
+        """The limits for every service that has a use for them, by name; those under ``limits`` go first."""
+        own = {"upstream_keepalive_pool_size": self.upstream_keepalive_pool_size, "max_retries": self.max_retries}
+        return {**own, **self.limits}

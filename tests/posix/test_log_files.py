@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+import pytest
+
+from sansio_pingora_posix import LineFile, ReopeningHandler
+
+
+def test_lines_of_many_threads_arrive_whole(tmp_path):
+    path = tmp_path / "log"
+    file = LineFile(str(path))
+    threads = [
+        threading.Thread(target=lambda: [file.write(f"{number} of {100}") for number in range(100)]) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    file.close()
+
+    assert sorted(path.read_text().splitlines()) == sorted([f"{number} of 100" for number in range(100)] * 4)
+
+
+def test_a_file_that_was_moved_away_is_made_again(tmp_path):
+    path = tmp_path / "log"
+    file = LineFile(str(path))
+    file.write("before")
+    while not path.read_text():
+        pass
+    path.rename(tmp_path / "log.1")
+    file.reopen()
+    while not path.exists():
+        pass
+    file.write("after")
+    file.close()
+
+    assert ((tmp_path / "log.1").read_text(), path.read_text()) == ("before\n", "after\n")
+
+
+def test_a_slow_disk_holds_nobody_up_and_what_was_thrown_away_is_counted(tmp_path, caplog):
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    file = LineFile(pipe)
+    for _ in range(130_000):
+        file.write("x" * 100)
+    os.set_blocking(reader, True)
+    closing = threading.Thread(target=file.close)
+    closing.start()
+    while os.read(reader, 1_000_000):
+        pass
+    closing.join()
+    os.close(reader)
+
+    assert "lines were thrown away, the disk is too slow" in caplog.text
+
+
+def test_a_file_that_cannot_be_opened(tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        LineFile(str(tmp_path / "missing" / "log"))
+
+
+def test_the_handler_of_the_logging_module(tmp_path):
+    handler = ReopeningHandler(str(tmp_path / "log"))
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    handler.emit(logging.LogRecord("a", logging.ERROR, "", 0, "it is %s", ("so",), None))
+    handler.close()
+
+    assert (tmp_path / "log").read_text() == "ERROR it is so\n"

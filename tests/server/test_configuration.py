@@ -1,0 +1,216 @@
+"""Configurations that can be used, and thirty and more that cannot: one line each, with place and remedy."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sansio_pingora.server import ConfError, ServerConf, conf_from_yaml, json_schema, load_conf
+
+GOOD = """\
+version: 1
+runtime: threads
+threads: 2
+limits: {head_timeout: 5, max_body: null}
+services:
+  - name: edge
+    kind: proxy
+    listeners:
+      - {tcp: "127.0.0.1:6188", h2c: true, backlog: 100, tcp_keepalive: {idle: 60, interval: 5, count: 3}}
+      - {uds: /run/edge.sock, permissions: 0o660}
+    upstreams: [{address: "127.0.0.1:9000", weight: 2, alpn: [h2]}]
+    balance: round_robin
+    limits: {read_timeout: 7.5}
+    via: edge
+    access_log: {path: /var/log/edge.log, format: json}
+"""
+
+
+def service(text: str) -> str:
+    return f"services:\n  - name: edge\n    kind: proxy\n{text}"
+
+
+LISTENS = '    listeners: [{tcp: "127.0.0.1:1"}]\n'
+UPSTREAMS = '    upstreams: [{address: "127.0.0.1:9"}]\n'
+
+BROKEN = {
+    "no yaml": ("services: [1\n", "c.yaml:2:1 this is not YAML"),
+    "tab": ("a:\n\t- b\n", "c.yaml:2:1 this is not YAML"),
+    "control character": ("threads: 1\nruntime: \x01\n", "c.yaml:2:1 a character that YAML forbids"),
+    "a list": ("- 1\n", "c.yaml:1:1 the file takes keys and values"),
+    "duplicate": ("threads: 1\nthreads: 2\n", "c.yaml:2:1 key 'threads' is there twice, first in line 1: remove one"),
+    "duplicate deep": ("limits: {max_head: 1, max_head: 2}\n", "c.yaml:1:23 key 'max_head' is there twice"),
+    "yes": ("work_stealing: yes\n", "c.yaml:1:16 work_stealing takes true or false, not 'yes': in YAML 1.2"),
+    "text for a number": ("threads: two\n", "c.yaml:1:10 threads takes a whole number of 1 or more, not 'two'"),
+    "zero threads": ("threads: 0\n", "c.yaml:1:10 threads takes a whole number of 1 or more, not 0"),
+    "half a thread": ("threads: 1.5\n", "threads takes a whole number of 1 or more, not 1.5"),
+    "negative time": ("grace_period_seconds: -1\n", "takes a number of 0 or more, not -1"),
+    "infinite time": ("grace_period_seconds: 1e999\n", "takes a number of 0 or more, not inf"),
+    "null": ("error_log:\n", "c.yaml:1:11 error_log takes text, not None: write one, or leave the key out"),
+    "a tag": ("threads: !!int 3\n", "the tag 'tag:yaml.org,2002:int' has no meaning here"),
+    "version": ("version: 2\n", "version takes a whole number from 1 to 1, not 2"),
+    "limit misspelt": ("limits: {head_timeot: 5}\n", "unknown key 'head_timeot' (did you mean 'head_timeout'?)"),
+    "limit of text": ("limits: {max_head: '5'}\n", "max_head takes a whole number of 0 or more, not '5'"),
+    "limit off": ("limits: {max_head: null}\n", "max_head takes a whole number of 0 or more, not None"),
+    "no s2n": ("s2n_config_cache_size: 1\n", "cannot be set: there is no s2n here: remove it"),
+    "no offload": ("upstream_connect_offload_threadpools: 1\n", "cannot be set: connects never block here"),
+    "long path": (f"upgrade_sock: /{'a' * 107}\n", "longer than the 107 bytes"),
+    "source": ("client_bind_to_ipv4: ['::1']\n", "takes an IPv4 address, not '::1': an address without a port"),
+    "source no list": ("client_bind_to_ipv4: 127.0.0.2\n", "takes a list: write [one, two]"),
+    "no list": ("services: {name: a}\n", "c.yaml:1:11 services takes a list"),
+    "kind": ("services:\n  - {name: a, kind: prxy, listeners: [{tcp: 'a:1'}]}\n", "not 'prxy': did you mean 'proxy'?"),
+    "no name": ("services:\n  - {kind: origin, listeners: [{tcp: 'a:1'}]}\n", "services[0] lacks 'name': add it"),
+    "no listener": (
+        "services:\n  - {name: a, kind: origin, listeners: []}\n",
+        "listeners is empty: it needs 1 or more",
+    ),
+    "service key": (service(LISTENS + UPSTREAMS + "    balanse: random\n"), "(did you mean 'balance'?)"),
+    "no upstreams": (service(LISTENS), "a proxy needs upstreams: add upstreams:"),
+    "origin with upstreams": (
+        f"services:\n  - name: a\n    kind: origin\n{LISTENS}{UPSTREAMS}",
+        "upstreams belongs to kind: proxy",
+    ),
+    "port": (service('    listeners: [{tcp: "127.0.0.1:99999"}]\n' + UPSTREAMS), "write host:port, [IPv6]:port"),
+    "no port": (service("    listeners: [{tcp: 22:22:1}]\n" + UPSTREAMS), 'takes an address like "127.0.0.1:6188"'),
+    "both": (service('    listeners: [{tcp: "a:1", uds: /a}]\n' + UPSTREAMS), "a listener has either tcp"),
+    "permissions of tcp": (
+        service('    listeners: [{tcp: "a:1", permissions: 0o600}]\n' + UPSTREAMS),
+        "permissions belong to uds",
+    ),
+    "permissions decimal": (
+        service("    listeners: [{uds: /a, permissions: 660}]\n" + UPSTREAMS),
+        "a mode like '0660'",
+    ),
+    "weight": (service(LISTENS + "    upstreams: [{address: 'a:1', weight: 0}]\n"), "from 1 to 65535, not 0"),
+    "balance": (service(LISTENS + UPSTREAMS + "    balance: robin\n"), "balance takes one of round_robin"),
+    "twice the same upstream": (
+        service(LISTENS + "    upstreams: [{address: 'a:1'}, {address: 'a:1'}]\n"),
+        "upstream a:1 is there twice: give it a weight",
+    ),
+    "mixed versions": (
+        service(LISTENS + "    upstreams: [{address: 'a:1', alpn: [h2]}, {address: 'a:2'}]\n"),
+        "the upstreams of a service speak one version",
+    ),
+    "access format": (
+        service(LISTENS + UPSTREAMS + "    access_log: {path: /a, format: '{statsu}'}\n"),
+        "there is no field {statsu}: did you mean {status}?",
+    ),
+    "networks": (service("    listeners: [{tcp: 'a:1', proxy_protocol: [ten]}]\n" + UPSTREAMS), "trusted source 'ten'"),
+    "trusted without forwarded": (
+        service(LISTENS + UPSTREAMS + "    trusted_proxies: ['10.0.0.0/8']\n"),
+        "'trusted_proxies' has no effect without 'forwarded'",
+    ),
+    "same name": (
+        (
+            "services:\n  - {name: a, kind: origin, listeners: [{tcp: 'a:1'}]}\n"
+            "  - {name: a, kind: origin, listeners: [{tcp: 'a:2'}]}\n"
+        ),
+        "c.yaml:3:5 the service 'a' is there twice",
+    ),
+    "same address": (
+        (
+            "services:\n  - {name: a, kind: origin, listeners: [{tcp: 'a:1'}]}\n"
+            "  - {name: b, kind: origin, listeners: [{tcp: 'a:1'}]}\n"
+        ),
+        "c.yaml:3:5 'b' listens on a:1, as 'a' does: change one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "line"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_configuration_is_refused_in_one_line_with_the_place(text, line):
+    with pytest.raises(ConfError) as caught:
+        conf_from_yaml(text, "c.yaml")
+
+    assert len(caught.value.problems) == 1, caught.value.problems
+    problem = caught.value.problems[0]
+    assert problem.startswith("c.yaml:")
+    assert line in problem
+    assert "\n" not in problem
+
+
+def test_a_good_one():
+    conf = conf_from_yaml(GOOD, "c.yaml")
+
+    assert (conf.runtime, conf.threads, conf.limits) == ("threads", 2, {"head_timeout": 5.0, "max_body": None})
+    (edge,) = conf.services
+    assert [str(listener.address) for listener in edge.listeners] == ["127.0.0.1:6188", "unix:/run/edge.sock"]
+    assert [listener.h2c for listener in edge.listeners] == [True, False]
+    assert edge.listeners[0].address.options.backlog == 100
+    assert edge.listeners[1].address.permissions == 0o660
+    assert (edge.upstreams[0].weight, edge.options, edge.limits) == (2, {"via": "edge"}, {"read_timeout": 7.5})
+    assert conf.place("services[0].listeners[0].tcp") == "c.yaml:9:15"
+
+
+def test_all_problems_are_said_at_once():
+    with pytest.raises(ConfError) as caught:
+        conf_from_yaml("threads: 0\nlimits: {a: 1, b: 2}\n", "c.yaml")
+
+    assert [problem.split()[0] for problem in caught.value.problems] == ["c.yaml:1:10", "c.yaml:2:10", "c.yaml:2:16"]
+
+
+def test_nothing_is_a_configuration_of_defaults():
+    assert conf_from_yaml("") == conf_from_yaml("version: 1") == ServerConf()
+
+
+def test_types_are_those_of_yaml_1_2():
+    conf = conf_from_yaml("threads: 0x10\ngrace_period_seconds: 0o17\nerror_log: no\nruntime: 22:22\n")
+
+    assert (conf.threads, conf.grace_period_seconds, conf.error_log, conf.runtime) == (16, 15.0, "no", "22:22")
+
+
+def test_unknown_keys_at_the_top_are_the_users_own_and_warned_about():
+    conf = conf_from_yaml("thread: 1\nmine: {a: b}\n", "c.yaml")
+
+    assert conf.warnings == (
+        "c.yaml:1:1 unknown key 'thread' (did you mean 'threads'?)",
+        "c.yaml:2:1 unknown key 'mine'",
+    )
+
+
+def test_what_has_no_effect_is_warned_about():
+    conf = conf_from_yaml("work_stealing: true\nlistener_tasks_per_fd: 4\n", "c.yaml")
+
+    assert [warning.split()[0] for warning in conf.warnings] == ["c.yaml:1:16", "c.yaml:2:24"]
+
+
+def test_the_environment_goes_before_the_file():
+    environ = {"SANSIO_PINGORA_THREADS": "3", "SANSIO_PINGORA_LIMITS__MAX_HEAD": "77", "HOME": "/"}
+    conf = conf_from_yaml(GOOD, "c.yaml", environ)
+
+    assert (conf.threads, conf.limits["max_head"], conf.limits["head_timeout"]) == (3, 77, 5.0)
+    assert conf.place("threads") == "environment:SANSIO_PINGORA_THREADS"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("THREADS", "no", "threads takes a whole number"),
+        ("THREDS", "1", "names no key that has one value (did you mean 'threads'?)"),
+        ("SERVICES", "1", "names no key"),
+        ("LIMITS__MAX_HED", "1", "names no key"),
+    ],
+)
+def test_a_variable_that_does_not_go_is_refused(name, value, text):
+    with pytest.raises(ConfError, match=r"^environment:SANSIO_PINGORA_") as caught:
+        conf_from_yaml("", environ={f"SANSIO_PINGORA_{name}": value})
+
+    assert text in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(ConfError, match=r"missing\.yaml: it cannot be read: No such file"):
+        load_conf(str(tmp_path / "missing.yaml"))
+    bad = tmp_path / "bad.yaml"
+    bad.write_bytes(b"version: 1\nerror_log: \xff\n")
+    with pytest.raises(ConfError, match=r"bad\.yaml:2:1 it is not UTF-8"):
+        load_conf(str(bad))
+
+
+def test_the_schema_is_json_and_knows_every_key():
+    schema = json.loads(json.dumps(json_schema()))
+
+    assert schema["properties"]["services"]["items"]["required"] == ["name", "kind", "listeners"]
+    assert schema["properties"]["threads"] == {"type": "integer", "minimum": 1}
+    assert "daemon" in schema["properties"]
