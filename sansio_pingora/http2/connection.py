@@ -110,7 +110,6 @@ class Http2Connection(Receiving):
                     f"the body ends {left - size} bytes short of its Content-Length: send Failed to cut it"
                 )
             stream.left_to_send = left - size
-            end = end or size == left
         self._send_data(stream, data, end, now)
 
     def _send_raw(self, stream: Stream, data: bytes, end: bool, now: float) -> None:

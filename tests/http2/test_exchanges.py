@@ -669,7 +669,7 @@ def test_a_body_goes_out(declared, end):
 
     assert session.data(1) == b"abcdef"
     assert session.frames[-1].end
-    assert len([frame for frame in session.frames if frame.kind == "DATA"]) == (2 if declared else 3)
+    assert len([frame for frame in session.frames if frame.kind == "DATA"]) == 3, "trailers might have followed"
 
 
 def test_trailers_of_a_request_and_of_its_answer():

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sansio_pingora.errors import Error, LocalProtocolError
-from sansio_pingora.wire import Body, Done, Header, RequestHeader, ResponseHeader, UpgradedBody
+from sansio_pingora.wire import Body, Done, Fields, Header, RequestHeader, ResponseHeader, Trailer, UpgradedBody
 from tests.http2.peer import Code, Kind, block_of, request_fields
 from tests.http2.runs import (
     Session,
@@ -514,15 +514,29 @@ def test_a_body_of_another_length_than_declared_is_not_sent(role, tasks):
 def test_what_is_sent_behind_the_declared_end_does_not_leave(role):
     session = prepared(role)
     session.send(1, Body(b"12345"))
-    frames = len(session.frames)
-    assert session.frames[-1].end, "the length said where the end is"
-    try:
-        session.send(1, Body(b"6"))
-    except LocalProtocolError:
-        assert session.machine.data_to_send() == []
+    assert not session.frames[-1].end, "trailers may follow"
+    with pytest.raises(LocalProtocolError):
+        session.machine.send(1, Body(b"6"), 0.0)
+    assert session.machine.data_to_send() == []
     session.send(1, Done())
+    assert session.frames[-1].end
+    assert session.data(1) == b"12345"
 
-    assert len(session.frames) == frames
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_trailers_follow_a_body_of_declared_length(role):
+    session = prepared(role)
+    session.send(1, Body(b"12345"), Trailer(Fields([("X-Sum", "1")])))
+    assert session.frames[-1].kind == "HEADERS"
+    assert session.frames[-1].end
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_a_body_that_says_that_it_ends_is_not_waited_for(role):
+    session = prepared(role)
+    session.send(1, Body(b"12345", True))
+    assert session.frames[-1].end
+    assert session.frames[-1].kind == "DATA"
 
 
 def prepared(role: str, length: str | None = "5") -> Session:

@@ -376,6 +376,23 @@ def test_an_origin_that_leaves_while_idle_is_forgotten():
     world.assert_clean()
 
 
+@pytest.mark.parametrize("client", ["h1", "h2"])
+@pytest.mark.parametrize("origin", ["h1", "h2"])
+def test_trailers_behind_a_declared_length(client, origin):
+    """They pass where both sides can say them, and elsewhere the message is whole without them."""
+    world = World((client, origin))
+    trailers = [(b"X-Sum", b"1")]
+    world.client.ask(method=b"POST", body=b"12345", length=5, trailers=trailers if client == "h2" else None)
+    world.origin.answer(body=b"abc", length=3, trailers=trailers if origin == "h2" else None)
+    world.settle()
+    both = client == origin == "h2"
+    request, answer = world.origin.request, world.client.answer
+    assert (request.body, request.state) == (b"12345", "whole")
+    assert (answer.body, answer.state) == (b"abc", "whole")
+    assert bool(request.trailers) == both
+    assert bool(answer.trailers) == both
+
+
 # ── room ─────────────────────────────────────────────────────────────────────────────
 
 
