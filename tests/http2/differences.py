@@ -115,8 +115,13 @@ READ_OTHERWISE: dict[Row, str] = {
     Row("connection: PROTOCOL_ERROR: (PUSH_PROMISE, which is disabled|CONTINUATION without a head)", _READS): (
         "h2 judges a PUSH_PROMISE when it is complete, and no CONTINUATION on a stream that was reset"
     ),
-    Row(_READS, "connection: PROTOCOL_ERROR: Invalid input StreamInputs.RECV_INFORMATIONAL_HEADERS in state …"): (
-        "h2 has no place for a late 1xx on a stream that was reset"
+    Row(
+        _READS,
+        "connection: PROTOCOL_ERROR: (Invalid input StreamInputs.RECV_INFORMATIONAL_HEADERS in state …"
+        "|Cannot set END_STREAM on informational responses)",
+    ): ("h2 has no place for a late 1xx on a stream that was reset"),
+    Row(_READS, "connection: FLOW_CONTROL_ERROR: May not increment flow control window past …"): (
+        "h2 still counts the windows of streams that are over when the initial window is changed"
     ),
     Row("reset: STREAM_CLOSED", f"{_READS}|connection: PROTOCOL_ERROR: cannot receive data before headers"): (
         "what still comes on a stream that a GOAWAY has passed over: the native engine resets it"

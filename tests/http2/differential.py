@@ -166,7 +166,7 @@ class Station:
             if kind == Kind.RST_STREAM and stream not in failed:
                 self._say((stream, "reset"), code_name(int.from_bytes(frame[9:], "big")))
             elif kind == Kind.DATA:
-                self._say((stream, "sent", len(frame) - 9, bool(flags & END_STREAM)))
+                self._sent(stream, len(frame) - 9, bool(flags & END_STREAM))
             elif kind in {Kind.HEADERS, Kind.CONTINUATION}:
                 self._block += frame[9:]
                 if flags & END_HEADERS:
@@ -174,6 +174,13 @@ class Station:
                     self.said += [
                         Said((stream, "status", bytes(value))) for name, value in fields if name == b":status"
                     ]
+
+    def _sent(self, stream: int, size: int, end: bool) -> None:
+        """DATA; whether its end goes along or right behind it is a matter of what else waits."""
+        last = self.said[-1] if self.said else None
+        if end and not size and last is not None and last.what[:2] == (stream, "sent") and last.at == self.pieces:
+            size = self.said.pop().what[2]
+        self._say((stream, "sent", size, end))
 
 
 def read(

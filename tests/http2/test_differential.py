@@ -145,6 +145,9 @@ EXAMPLES: dict[str, Example] = {
     ),
     "half a PUSH_PROMISE": to_client(raw(Kind.PUSH_PROMISE, 0, 1, b"\x00\x00\x00\x02")),
     "a 1xx on a stream that was reset": to_client(response(b"200", (b"a(b", b"1")), response(b"103")),
+    "an initial window that would be too much for a stream that is over": to_client(
+        raw(Kind.WINDOW_UPDATE, 0, 1, b"\x00\x00\xff\xff"), response(b"200", flags=BOTH), setting(Set.WINDOW, 2**31 - 1)
+    ),
     "DATA on a stream that a GOAWAY passed over": to_client(
         raw(Kind.GOAWAY, 0, 0, (1).to_bytes(4, "big") + bytes(4)), raw(Kind.DATA, 0, 3, b"x"), asks=2
     ),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hypothesis import given
@@ -13,6 +11,7 @@ from sansio_pingora.http2.hpack import HpackFault
 from sansio_pingora.http2.hpack.huffman import decode_huffman, encode_huffman, huffman_size
 from sansio_pingora.http2.hpack.integers import read_integer, write_integer
 from sansio_pingora.http2.hpack.strings import raw_string, read_string, shared_string
+from tests.http2.work import calls_of
 
 EOS = 256
 CODES = {
@@ -161,9 +160,6 @@ def test_a_long_string_is_neither_coded_nor_kept():
 
 @pytest.mark.parametrize("work", [encode_huffman, lambda value: decode_huffman(encode_huffman(value))])
 def test_a_long_string_takes_time_in_proportion_to_its_length(work):
-    """Shifting one long integer, or gluing bytes together one by one, would take seconds here."""
     value = bytes(range(256)) * 256
-    start = time.process_time()
-    work(value)
 
-    assert time.process_time() - start < 1
+    assert calls_of(lambda: work(value)) <= len(value)
