@@ -59,6 +59,8 @@ class Limits:
     """Request body kept for another attempt; a longer one cannot be retried once sent."""
     max_informational: int = 16
     """1xx heads before one response; past it 502."""
+    max_informational_size: int = 65_536
+    """Bytes of the fields in them, in all; past it 502."""
     keepalive_request_limit: int | None = None
     """Requests on one connection."""
 
@@ -155,6 +157,8 @@ class Limits:
     """PRIORITY frames, for each stream opened and once more; Envoy's figure."""
     h2_max_window_updates: int = 10
     """WINDOW_UPDATE frames for each DATA frame sent; two for each stream and five are free. Envoy's figure."""
+    h2_max_unasked_acks: int = 1_000
+    """Acknowledgements of SETTINGS and answers to PING that answer nothing of ours, over a connection."""
     h2_max_unknown_frames: int = 1_000
     """Frames of types that are not known here, over a connection."""
 

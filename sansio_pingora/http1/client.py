@@ -181,8 +181,11 @@ class Http1Client(Http1Connection):
         if status < 200 and status != 101:
             self._informational += 1
             self._informational_size += len(head.to_bytes())
-            if self._informational > self.limits.max_informational or self._informational_size > self.limits.max_head:
-                raise MessageFault(502, "more informational responses than max_informational and max_head allow")
+            if (
+                self._informational > self.limits.max_informational
+                or self._informational_size > self.limits.max_informational_size
+            ):
+                raise MessageFault(502, "more informational responses than max_informational or its size allows")
             self.receiving = MOVES[self.receiving, INFORMATIONAL]
             if self.sending is BODY:
                 self._stop_clock(now)  # the body is ours to send now

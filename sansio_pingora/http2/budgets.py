@@ -43,6 +43,7 @@ class Budgets:
         "_priorities",
         "_resets",
         "_settings",
+        "_unasked",
         "_unknown",
         "_updates",
         "data_sent",
@@ -57,6 +58,7 @@ class Budgets:
         self._empties = 0
         self._priorities = 0
         self._updates = 0
+        self._unasked = 0
         self._unknown = 0
         self.streams = 0
         """Streams opened so far."""
@@ -101,6 +103,12 @@ class Budgets:
         allowed = _FREE_UPDATES + 2 * (self.streams + self._limits.h2_max_window_updates * self.data_sent)
         if self._updates > allowed:
             raise _calm("WINDOW_UPDATE", allowed)
+
+    def unasked(self) -> None:
+        """An acknowledgement came that answers nothing of ours."""
+        self._unasked += 1
+        if self._unasked > self._limits.h2_max_unasked_acks:
+            raise _calm("acknowledgements that were not asked for", self._limits.h2_max_unasked_acks)
 
     def unknown(self) -> None:
         """A frame of an unknown type came."""

@@ -249,10 +249,15 @@ class Http2Client(Http2Connection):
         status = head.status
         if status < 200:
             stream.informational += 1
+            stream.informational_size += block.size
             if end:
                 raise MessageFault(502, "an informational response that ends its stream")
-            if stream.informational > self.limits.max_informational:
-                raise MessageFault(502, "more informational responses than max_informational allows")
+            limits = self.limits
+            if (
+                stream.informational > limits.max_informational
+                or stream.informational_size > limits.max_informational_size
+            ):
+                raise MessageFault(502, "more informational responses than max_informational or its size allows")
             events.append((stream.key, Header(head, False)))
             if stream.state is OPEN and not stream.tunnel:
                 stream.read_deadline = math.inf  # the body is ours to send now

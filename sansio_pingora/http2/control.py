@@ -122,7 +122,7 @@ class Control(Channel):
             if payload:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement with settings")
             if self._settings_acked:
-                self._budgets.unknown()  # it answers nothing
+                self._budgets.unasked()
             self._own_settings_acked()
             return
         self._budgets.settings(now)
@@ -192,7 +192,7 @@ class Control(Channel):
         elif payload == DRAIN_PING and self._timers[Timer.DRAIN] != math.inf:
             self._drain_heard(now)
         else:
-            self._budgets.unknown()  # it answers nothing
+            self._budgets.unasked()
 
     def _drain_heard(self, now: float) -> None:
         """The peer knows of our first GOAWAY."""

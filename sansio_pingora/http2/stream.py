@@ -27,6 +27,7 @@ class Stream:
         "id",
         "incremental",
         "informational",
+        "informational_size",
         "key",
         "left",
         "left_to_send",
@@ -70,6 +71,7 @@ class Stream:
         self.head_received = False
         self.continue_due = False  # the client waits for a 100 before it sends its body
         self.informational = 0
+        self.informational_size = 0
         self.recv_window = recv_window
         self.window = 0  # what the peer may send before what came is used up; 0 until it is told so
         self.unconsumed = 0  # payload bytes delivered, whose credit was not returned

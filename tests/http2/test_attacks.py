@@ -331,10 +331,10 @@ def test_h5_every_head_is_counted_anew():
 
 SMALL: dict[str, tuple[Callable[[Peer], bytes], int]] = {
     "PING": (lambda p: p.ping(), LIMITS.h2_ping_burst),
-    "PING answered without being asked": (lambda p: p.pong(b"unasked!"), LIMITS.h2_max_unknown_frames),
+    "PING answered without being asked": (lambda p: p.pong(b"unasked!"), LIMITS.h2_max_unasked_acks),
     "SETTINGS": (lambda p: p.set({}), LIMITS.h2_settings_burst),
     "SETTINGS with values": (lambda p: p.set({Set.WINDOW: 1000, Set.TABLE: 0}), LIMITS.h2_settings_burst),
-    "SETTINGS acknowledged without being asked": (lambda p: raw(Kind.SETTINGS, ACK), LIMITS.h2_max_unknown_frames),
+    "SETTINGS acknowledged without being asked": (lambda p: raw(Kind.SETTINGS, ACK), LIMITS.h2_max_unasked_acks),
     "empty DATA": (lambda p: raw(Kind.DATA, 0, 1), LIMITS.h2_max_empty_frames),
     "DATA of padding alone": (lambda p: p.data(1, b"", pad=10), LIMITS.h2_max_empty_frames),
     "PRIORITY": (lambda p: p.priority(1), 2 * LIMITS.h2_max_priority_frames),
@@ -1059,6 +1059,20 @@ def test_d12_a_flood_of_informational_responses():
         sent += 1
         assert sent <= 2 * LIMITS.max_informational
     assert sent > LIMITS.max_informational
+    assert session.failure(key) is not None
+
+
+def test_d12_informational_responses_that_are_large():
+    """Few of them, of fields that fill a head each: what they bring in all has a ceiling of its own."""
+    session = make_client()
+    key = ask(session)
+    peer = session.peer
+    sent = 0
+    while not peer.streams[1].theirs_reset:
+        session.deliver(peer.headers(1, [(":status", "103"), ("link", "x" * 10_000)], end=False))
+        sent += 1
+        assert sent * 10_000 <= LIMITS.max_informational_size + 10_000
+    assert sent < LIMITS.max_informational
     assert session.failure(key) is not None
     is_stream_error(session, 1, Code.PROTOCOL_ERROR, Code.ENHANCE_YOUR_CALM, Code.CANCEL)
 

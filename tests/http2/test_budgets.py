@@ -33,6 +33,7 @@ LIMITS = Limits()
         pytest.param(lambda budgets: budgets.empty(), LIMITS.h2_max_empty_frames, id="empty frames"),
         pytest.param(lambda budgets: budgets.priority(), LIMITS.h2_max_priority_frames, id="priorities"),
         pytest.param(lambda budgets: budgets.window_update(), 5, id="window updates"),
+        pytest.param(lambda budgets: budgets.unasked(), LIMITS.h2_max_unasked_acks, id="unasked acks"),
         pytest.param(lambda budgets: budgets.unknown(), LIMITS.h2_max_unknown_frames, id="unknown frames"),
     ],
 )

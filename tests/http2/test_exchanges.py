@@ -1118,3 +1118,15 @@ def test_a_head_of_another_version_is_sent_all_the_same():
     session.send(key, Header(RequestHeader("GET", "/", [("Host", "a.test")], version=b"1.0"), True))
 
     assert session.frames[-1].kind == "HEADERS"
+
+
+def test_the_last_streams_of_a_connection():
+    """Ids end at 2^31 (RFC 9113 section 5.1.1): long before, who holds the connection is sent to another one."""
+    session = make_client()
+    machine = session.machine
+    machine._next_id = 2**30 - 1
+    assert machine.reusable
+    ask(session)
+    assert not machine.accepting
+    assert machine.open_stream(0.0) is None
+    assert not machine.closing, "what is under way goes on"
