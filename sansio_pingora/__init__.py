@@ -12,13 +12,17 @@ if _TYPE_CHECKING:
     from sansio_pingora.apps import HttpServerApp, Request, Response, ServeHttp, ServerApp, WebSocketApp
     from sansio_pingora.errors import Error, ErrorType
     from sansio_pingora.limits import Limits
+    from sansio_pingora.listeners import Tls
     from sansio_pingora.proxy import ProxyHttp
     from sansio_pingora.session import Sleep, blocking
-    from sansio_pingora.upstreams import BasicPeer, HttpPeer, PeerOptions
+    from sansio_pingora.upstreams import ALPN, BasicPeer, CaCerts, CertKey, HttpPeer, PeerOptions
     from sansio_pingora.wire import RequestHeader, ResponseHeader
 
 __all__ = [
+    "ALPN",
     "BasicPeer",
+    "CaCerts",
+    "CertKey",
     "Error",
     "ErrorType",
     "HttpPeer",
@@ -33,6 +37,7 @@ __all__ = [
     "ServeHttp",
     "ServerApp",
     "Sleep",
+    "Tls",
     "WebSocketApp",
     "__version__",
     "blocking",
@@ -42,7 +47,10 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ALPN": "upstreams",
     "BasicPeer": "upstreams",
+    "CaCerts": "upstreams",
+    "CertKey": "upstreams",
     "Error": "errors",
     "ErrorType": "errors",
     "HttpPeer": "upstreams",
@@ -57,6 +65,7 @@ _HOMES = {
     "ServeHttp": "apps",
     "ServerApp": "apps",
     "Sleep": "session",
+    "Tls": "listeners",
     "WebSocketApp": "apps",
     "blocking": "session",
     "serve": "_serve",

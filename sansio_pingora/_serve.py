@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
@@ -24,9 +25,10 @@ from sansio_pingora.apps import (
     WebSocketApp,
 )
 from sansio_pingora.limits import Limits
-from sansio_pingora.listeners import ConnectionFilter, ServerAddress
+from sansio_pingora.listeners import ConnectionFilter, ServerAddress, Tls
 from sansio_pingora.machine import Application
 from sansio_pingora.proxy import HttpProxy, ProxyHttp, ProxyOptions
+from sansio_pingora.tls import TlsBackend
 
 __all__ = [
     "App",
@@ -41,7 +43,7 @@ __all__ = [
 ]
 
 App = ProxyHttp | HttpServerApp | WebSocketApp | ServerApp | ServeHttp | Callable[[Request], Any]
-Listen = str | ServerAddress | Iterable[str | ServerAddress]
+Listen = str | ServerAddress | Tls | Iterable[str | ServerAddress | Tls]
 
 _GROUP = "sansio_pingora.runtimes"
 # Ours, for a source tree on the path, which has no entry points; and what each needs beside this distribution.
@@ -66,6 +68,7 @@ _OF_PROXIES = frozenset(
         "request_timeout",
         "retry_backoff",
         "retry_budget",
+        "tls_session_cache_size",
         "total_connection_timeout",
         "upstream_keepalive_pool_size",
         "write_timeout",
@@ -80,14 +83,17 @@ _OF_STREAMS = frozenset(
         "high_water",
         "linger_bytes",
         "linger_timeout",
+        "max_client_hello",
         "max_connections",
         "min_send_rate",
         "read_timeout",
+        "tls_context_cache_size",
         "write_idle_timeout",
     }
 )
 _HTTP_OPTIONS = {option.name: option.type for option in fields(HttpOptions)}
 _PROXY_OPTIONS = tuple(option.name for option in fields(ProxyOptions))
+_TLS_OPTIONS = ("ca_file", "upstream_debug_ssl_keylog")
 _RUNTIME_OPTIONS = {"threads": "threads", "uvloop": "asyncio"}
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
@@ -107,6 +113,12 @@ class ServeControl(Protocol):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended."""
 
+    def reload(self) -> None:
+        """Read the certificates again, for handshakes that begin from here on."""
+
+    def on_reload(self, reload: Callable[[], object]) -> None:
+        """Have *reload* called then."""
+
 
 def serve(
     app: App,
@@ -123,19 +135,22 @@ def serve(
 
     *app* is a :class:`ProxyHttp`, an :class:`HttpServerApp`, a :class:`WebSocketApp`, a :class:`ServerApp`, a
     :class:`ServeHttp`, or a handler ``Request -> Response``. *listen*: one address or several, like
-    ``127.0.0.1:8080``, ``[::1]:8080`` or ``unix:/run/x.sock``. *signals*: in the main thread, SIGINT and SIGTERM
+    ``127.0.0.1:8080``, ``[::1]:8080`` or ``unix:/run/x.sock``, over TLS where it is a
+    :class:`~sansio_pingora.listeners.Tls`. *signals*: in the main thread, SIGINT and SIGTERM
     end it gracefully within *grace_period* seconds, a second one at once. *connection_filter* decides who may
     connect. *options* are the fields of
-    :class:`~sansio_pingora.limits.Limits`, ``engine``, ``h2c``, ``metrics``, ``allow_connect_method_proxying``,
-    ``abort_on_close``; of a proxy those of :class:`~sansio_pingora.proxy.ProxyOptions`; ``threads`` (lanes of the
-    threads runtime) and ``uvloop`` (of asyncio: True, False, or None for where it is installed); ``background``:
-    works that run beside the application on its first lane, like a
+    :class:`~sansio_pingora.limits.Limits`, ``engine``, ``h2c``, ``metrics``,
+    ``allow_connect_method_proxying``, ``abort_on_close``; of a proxy those of
+    :class:`~sansio_pingora.proxy.ProxyOptions`, ``ca_file`` (PEM: whom to trust instead of the system's authorities)
+    and ``upstream_debug_ssl_keylog`` (append the secrets of TLS sessions with peers to the file that SSLKEYLOGFILE
+    names); ``threads`` (lanes of the threads runtime) and ``uvloop`` (of asyncio: True, False, or None for where it is
+    installed); ``background``: works that run beside the application on its first lane, like a
     :class:`~sansio_pingora.balancing.LoadBalancer`.
 
     :raises ValueError: an address or option that is not known, of the wrong kind, or without effect here.
     :raises TypeError: *app* is none of these, or it or the filter has a callback that *runtime* cannot run.
     :raises ImportError: *runtime* is not installed; the text says how to.
-    :raises Error: an address cannot be bound; nothing is left open.
+    :raises Error: an address cannot be bound, or a file not read; nothing is left open.
     """
     serve_with(
         app,
@@ -159,17 +174,22 @@ def serve_with(
     **options: Any,
 ) -> Callable[[ServeControl | None], None]:
     """:func:`serve` in two steps: everything is checked now; what is returned serves under the control given to it."""
-    addresses = _addresses(listen)
     module = _load(runtime)
+    tls = _tls_backend(options, is_proxy=isinstance(app, ProxyHttp))
+    addresses, reloads = _addresses(listen, tls, runtime, module)
     extra = {name: options.pop(name) for name in _RUNTIME_OPTIONS if name in options}
     for name, value in extra.items():
         if _RUNTIME_OPTIONS[name] != runtime:
             raise ValueError(f"option {name!r} belongs to runtime {_RUNTIME_OPTIONS[name]!r}, not to {runtime!r}")
         extra[name] = _count(name, value) if name == "threads" else _flag(name, value, optional=True)
-    application = make_application(app, options)
+    application = make_application(app, options, tls)
     application.check(runtime, can_await=getattr(module, "CAN_AWAIT", False))
 
     def run(control: ServeControl | None) -> None:
+        if reloads:
+            control = new_control() if control is None else control
+            for reload in reloads:
+                control.on_reload(reload)
         module.serve(
             application,
             addresses,
@@ -183,8 +203,8 @@ def serve_with(
     return run
 
 
-def make_application(app: App, options: dict[str, Any]) -> Application:
-    """*app* with *options* as adapters serve it. See :func:`serve`.
+def make_application(app: App, options: dict[str, Any], tls: TlsBackend | None = None) -> Application:
+    """*app* with *options* as adapters serve it. See :func:`serve`. *tls*: for peers of a proxy.
 
     :raises ValueError: an option that is not known, of the wrong kind, or without effect here.
     :raises TypeError: *app* is none of the kinds that are served.
@@ -208,7 +228,7 @@ def make_application(app: App, options: dict[str, Any]) -> Application:
     if isinstance(app, ProxyHttp):
         _refuse(rest.keys() & _OF_HANDLERS, "handlers, and this application is a ProxyHttp")
         _refuse(rest.keys() & _OF_WEBSOCKETS, "WebSocket applications, and this application is a ProxyHttp")
-        return HttpProxy(app, Limits.from_options(rest), http_options, ProxyOptions(**proxy))
+        return HttpProxy(app, Limits.from_options(rest), http_options, ProxyOptions(**proxy), tls)
     _refuse(rest.keys() & _OF_PROXIES, "proxies, and this application is none")
     if isinstance(app, HttpServerApp | WebSocketApp):
         _refuse(rest.keys() & _OF_HANDLERS, f"handlers, and this application is {_kind(app)}")
@@ -286,13 +306,47 @@ def _load(runtime: str) -> Any:
         ) from exc
 
 
-def _addresses(listen: Listen) -> list[ServerAddress]:
-    one = isinstance(listen, str | ServerAddress)
-    given: Iterable[str | ServerAddress] = [listen] if one else listen  # type: ignore[list-item,assignment]  # by `one`
-    addresses = [ServerAddress.parse(text) if isinstance(text, str) else text for text in given]
-    if not addresses:
+def _tls_backend(options: dict[str, Any], *, is_proxy: bool) -> TlsBackend:
+    """What makes TLS contexts, after taking its options out of *options*.
+
+    :raises ValueError: they are not of a proxy, or do not go.
+    :raises Error: the file of authorities cannot be read.
+    """
+    posix = import_module("sansio_pingora_posix")
+    given = {name: options.pop(name) for name in _TLS_OPTIONS if options.get(name) is not None}
+    if not is_proxy:
+        _refuse(given, "proxies, and this application is none")
+    keylog = None
+    if _flag("upstream_debug_ssl_keylog", given.get("upstream_debug_ssl_keylog", False)):
+        keylog = os.environ.get("SSLKEYLOGFILE")
+        if not keylog:
+            raise ValueError("option 'upstream_debug_ssl_keylog' needs a file: name it in the variable SSLKEYLOGFILE")
+    ca = posix.read_ca(given["ca_file"]) if "ca_file" in given else None
+    size = Limits.from_options(
+        {name: options[name] for name in ("tls_context_cache_size",) if name in options}
+    ).tls_context_cache_size
+    backend: TlsBackend = posix.StdlibTls(size, ca=ca, keylog=keylog)
+    return backend
+
+
+def _addresses(
+    listen: Listen, tls: TlsBackend, runtime: str, module: Any
+) -> tuple[list[ServerAddress], list[Callable[[], object]]]:
+    """Where to listen, and what reads the files of that again."""
+    given = [listen] if isinstance(listen, str | ServerAddress | Tls) else list(listen)
+    if not given:
         raise ValueError("listen names no address: '127.0.0.1:8080', '[::1]:8080' or 'unix:/run/x.sock'")
-    return addresses
+    addresses: list[ServerAddress] = []
+    reloads: list[Callable[[], object]] = []
+    for address in given:
+        if isinstance(address, Tls):
+            address.check(runtime, can_await=getattr(module, "CAN_AWAIT", False))
+            listening = import_module("sansio_pingora_posix").TlsListening(address, tls)
+            reloads.append(listening.reload)
+            addresses.append(listening.address)
+        else:
+            addresses.append(ServerAddress.parse(address) if isinstance(address, str) else address)
+    return addresses, reloads
 
 
 def _refuse(names: Iterable[str], why: str) -> None:
@@ -308,6 +362,7 @@ def _refuse_unknown(options: dict[str, Any]) -> None:
         *_HTTP_OPTIONS,
         *_PROXY_OPTIONS,
         *_RUNTIME_OPTIONS,
+        *_TLS_OPTIONS,
         "grace_period",
         "listen",
         "runtime",

@@ -94,7 +94,7 @@ class HttpAcceptor:
             if layer.alpn == "h2":
                 return self._make.http2(now)
             if layer.secure or not self._h2c:
-                return self._make.http1(now)
+                return self._make.http1(now, secure=layer.secure)
 
             def switch(connection: Connection) -> None:
                 dispatcher.connection = connection

@@ -5,14 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 
 from sansio_pingora._serve import runtime_names
-from sansio_pingora.cli.forwarding import HTTP2
+from sansio_pingora.cli.forwarding import VERSIONS
 from sansio_pingora.listeners import ServerAddress
 from sansio_pingora.server import add_options
 from sansio_pingora.upstreams import HttpPeer
 
 __all__ = ["make_parser"]
-
-_LATER = {"https": "TLS", "h2": "HTTP/2 over TLS"}
 
 
 def make_parser() -> ArgumentParser:
@@ -35,7 +33,7 @@ def make_parser() -> ArgumentParser:
         type=_peer,
         action="append",
         required=True,
-        metavar="[http://|h2c://]HOST:PORT",
+        metavar="[http|https|h2c|h2]://HOST:PORT",
         help="an origin; given again, requests go round, and on to the next where one cannot be reached",
     )
 
@@ -60,6 +58,8 @@ def _add_serving(parser: ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="where to listen: 127.0.0.1:8080, [::1]:8080 or unix:/run/x.sock; may be given again",
     )
+    parser.add_argument("--cert", metavar="F", help="serve over TLS with this certificate, a PEM file")
+    parser.add_argument("--key", metavar="F", help="the private key of the certificate, a PEM file")
     parser.add_argument("--runtime", type=_runtime, default="asyncio", metavar="R", help="asyncio, gevent or threads")
     parser.add_argument("--h2c", action="store_true", help="clients may speak HTTP/2 without TLS, with prior knowledge")
     parser.add_argument(
@@ -84,15 +84,13 @@ def _peer(text: str) -> HttpPeer:
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "http", text
-    if scheme in _LATER:
-        raise ArgumentTypeError(f"{text}: this version speaks http and h2c, {_LATER[scheme]} is for a later one")
-    if scheme not in ("http", "h2c"):
-        raise ArgumentTypeError(f"{text}: write [http://]HOST:PORT or h2c://HOST:PORT")
+    if scheme not in ("http", "https", "h2c", "h2"):
+        raise ArgumentTypeError(f"{text}: write [http://]HOST:PORT, or https://, h2c:// or h2:// before it")
     address = rest.rstrip("/")
     if separator and "/" not in address and (":" not in address or address.endswith("]")):
-        address += ":80"
+        address += ":80" if scheme in ("http", "h2c") else ":443"
     try:
-        return HttpPeer(address, options=HTTP2 if scheme == "h2c" else None)
+        return HttpPeer(address, scheme in ("https", "h2"), options=VERSIONS[scheme])
     except ValueError as exc:
         raise ArgumentTypeError(str(exc)) from None
 

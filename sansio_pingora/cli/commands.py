@@ -16,6 +16,8 @@ from sansio_pingora.cli.demo import demonstrate
 from sansio_pingora.cli.forwarding import RoundRobin
 from sansio_pingora.cli.logs import set_up_logging
 from sansio_pingora.cli.serving import run_configured
+from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.listeners import ServerAddress, Tls
 from sansio_pingora.server import ConfError, json_schema
 
 __all__ = ["CONFIGURATION", "OK", "RUNTIME_FAILURE", "USAGE", "Misconfigured", "run"]
@@ -80,12 +82,24 @@ def _serve(app: App, arguments: Namespace, defaults: Mapping[str, Any] | None = 
     control = new_control()
     control.ready = _Announcement(control, arguments.command)
     try:
-        serve(app, listen=arguments.listen, runtime=arguments.runtime, control=control, **options)
+        serve(app, listen=_listen(arguments), runtime=arguments.runtime, control=control, **options)
     except (ImportError, TypeError, ValueError) as exc:
         if control.ready.is_set():
             raise
         raise Misconfigured(exc) from exc
+    except Error as exc:
+        if exc.etype is not ErrorType.FILE_READ_ERROR or control.ready.is_set():
+            raise
+        raise Misconfigured(exc.context) from exc
     return OK
+
+
+def _listen(arguments: Namespace) -> list[ServerAddress | Tls]:
+    """Where to listen: over TLS on all of them where there is a certificate."""
+    cert, key = arguments.cert, arguments.key
+    if (cert is None) != (key is None):
+        raise Misconfigured("--cert and --key belong together: a certificate and its private key")
+    return list(arguments.listen) if cert is None else [Tls(at, cert=cert, key=key) for at in arguments.listen]
 
 
 class _Announcement(threading.Event):

@@ -9,10 +9,17 @@ from sansio_pingora.proxy import ProxyHttp
 from sansio_pingora.session import ServerSession
 from sansio_pingora.upstreams import ALPN, HttpPeer, PeerOptions
 
-__all__ = ["HTTP2", "RoundRobin"]
+__all__ = ["HTTP2", "VERSIONS", "RoundRobin"]
 
 HTTP2 = PeerOptions(alpn=ALPN.H2, max_h2_streams=100)
 """A peer that is spoken to in HTTP/2, with prior knowledge where there is no TLS."""
+VERSIONS = {
+    "http": None,
+    "https": PeerOptions(alpn=ALPN.H2H1, max_h2_streams=100),
+    "h2c": HTTP2,
+    "h2": HTTP2,
+}
+"""By the scheme that is typed: over TLS, both versions may be spoken unless it says which."""
 
 
 class _Turn:

@@ -100,6 +100,7 @@ class Connector:
         """A stream to *peer* at once, or None: then ``waiter.resume(token, lease)`` or ``waiter.fail(token, error)``.
 
         :raises LocalProtocolError: *waiter* is waiting under *token* already.
+        :raises Error: what the peer's options ask for cannot be had.
         """
         key = peer.reuse_key
         kept = self._find(peer, now)
@@ -111,7 +112,12 @@ class Connector:
             raise LocalProtocolError(f"{waiter!r} is waiting under {token} already")
         request = Request(peer, key, waiter, token)
         self._requests[id(waiter), token] = request
-        self._seek(request, now)
+        try:
+            self._seek(request, now)
+        except Error:
+            del self._requests[id(waiter), token]
+            self._settle(now)
+            raise
         self._settle(now)
         return None
 
@@ -327,17 +333,24 @@ class Connector:
     def _place(self, request: Request, now: float) -> None:
         """What *request* was to get came to nothing: look elsewhere."""
         kept = self._find(request.peer, now)
-        if kept is None:
-            self._seek(request, now)
-        else:
+        if kept is not None:
             self._resume_with(request, kept, now, reused=True)
+            return
+        try:
+            self._seek(request, now)
+        except Error as error:
+            self._refuse(request, error, now)
 
     def _dial(self, request: Request, now: float) -> None:
         """Connect for *request*, which has room reserved."""
         self._token += 1
         peer = request.peer
         plan = DialPlan(peer, self._limits, self._token, now)
-        kept, shared = self._making.make(peer, now, partial(self._arrived, self._token))
+        try:
+            kept, shared = self._making.make(peer, now, partial(self._arrived, self._token))
+        except Error as error:
+            self._pool.abandon(request.key)
+            raise plan.failed(error) from None
         kept.endpoint.tracer = peer.options.tracer
         request.plan = plan
         dialling = self._dials[plan.token] = Dialling(request, plan, kept)
@@ -426,10 +439,13 @@ class Connector:
     def _granted(self, request: Request, key: Hashable, kept: Kept | None, now: float) -> None:
         live = self._is_live(request)
         if kept is None:
-            if live:
-                self._dial(request, now)
-            else:
+            if not live:
                 self._pool.abandon(key)
+                return
+            try:
+                self._dial(request, now)
+            except Error as error:
+                self._refuse(request, error, now)
         elif live:
             kept.idle = False
             self._resume_with(request, kept, now, reused=True)

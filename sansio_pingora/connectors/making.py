@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["Making", "NewConnection", "NewLayers"]
 
 NewConnection = Callable[["Peer", bytes, float], UpstreamConnection]
-"""Makes the client's side of a connection to a peer, in the version given, at a time in monotonic seconds."""
+"""Makes the client's side of a connection to a peer, in the version or protocol given, at a time in monotonic seconds.
+
+One of :meth:`ALPN.custom` is given when the peer has agreed to it; where it has not, HTTP/1 is.
+"""
 NewLayers = Callable[["Peer", Sequence[str]], Sequence[LayerMaker]]
 """The makers of what is to stand below it, lowest first; what encrypts offers the protocols given (ALPN)."""
 
@@ -63,8 +66,13 @@ class Making:
             return kept, kept.receivers is not None
 
         def above(layer: Layer, now: float) -> UpstreamConnection:
-            agreed = b"2" if layer.alpn == "h2" else b"1.1"
-            return self._new_connection(peer, agreed if layer.secure else prior_knowledge, now)
+            if not layer.secure:
+                agreed = prior_knowledge
+            elif alpn.is_custom and layer.alpn in protocols:
+                agreed = protocols[0].encode()
+            else:
+                agreed = b"2" if layer.alpn == "h2" else b"1.1"
+            return self._new_connection(peer, agreed, now)
 
         digest = Digest()
         bottom = stack_layers(makers, above, self._limits, digest, math.inf)

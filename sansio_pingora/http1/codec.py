@@ -87,13 +87,13 @@ class NativeCodec:
         "trailers",
     )
 
-    def __init__(self, limits: Limits, *, server: bool, lenient_length: bool = False) -> None:
+    def __init__(self, limits: Limits, *, server: bool, lenient_length: bool = False, secure: bool = False) -> None:
         self._limits = limits
         self._lenient_length = lenient_length
         self._buffer = ReceiveBuffer()
         self.receive = self._buffer.append
         """Take bytes from the peer."""
-        self._heads = HeadReader(self._buffer, limits, request=server)
+        self._heads = HeadReader(self._buffer, limits, request=server, secure=secure)
         self._chunked: ChunkedReader | None = None
         self._left = 0
         self._send_chunked = False

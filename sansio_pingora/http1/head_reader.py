@@ -53,10 +53,12 @@ class HeadReader:
         "_lines",
         "_repeated",
         "_request",
+        "_secure",
         "_start_line",
     )
 
-    def __init__(self, buffer: ReceiveBuffer, limits: Limits, *, request: bool) -> None:
+    def __init__(self, buffer: ReceiveBuffer, limits: Limits, *, request: bool, secure: bool = False) -> None:
+        self._secure = secure
         self._buffer = buffer
         self._limits = limits
         self._request = request
@@ -95,7 +97,7 @@ class HeadReader:
         first, second, third = start.groups()
         if self._request:
             head = RequestHeader.received(first, second, third, fields)
-            judge_routing(head)
+            judge_routing(head, secure=self._secure)
             return head
         status = int(second)
         return ResponseHeader.received(status, reason_phrase(status) if third is None else third, first, fields)
@@ -181,7 +183,7 @@ def _judge_request_line(line: bytes) -> None:
     raise MessageFault(400, f"request line {line[:80]!r} is not 'METHOD target HTTP/1.x'")
 
 
-def judge_routing(head: RequestHeader) -> None:
+def judge_routing(head: RequestHeader, *, secure: bool) -> None:
     """See that Host is in order and the target in one of the four forms (RFC 9112 section 3.2); split an absolute one.
 
     :raises MessageFault: they are not.
@@ -199,14 +201,16 @@ def judge_routing(head: RequestHeader) -> None:
         if host != target:
             head.fields.insert(b"Host", target)  # the target's authority wins (RFC 9110 section 7.2)
     elif target[0] != _SLASH and not (target == b"*" and method == b"OPTIONS"):
-        _split_absolute(head)
+        _split_absolute(head, secure=secure)
+    if secure:
+        head.scheme = b"https"
 
 
-def _split_absolute(head: RequestHeader) -> None:
+def _split_absolute(head: RequestHeader, *, secure: bool) -> None:
     match = _ABSOLUTE.fullmatch(head.target)
     if match is None or Authority.parse(match[2]) is None:
         raise MessageFault(400, f"target {head.target[:80]!r} is neither a path nor an http URI")
-    if match[1].lower() == b"https":
+    if match[1].lower() == b"https" and not secure:
         # Deviation from nothing but habit: a plain-text connection cannot vouch for https.
         raise MessageFault(400, "an https target on a plain-text connection")
     rest = match[3] or (b"*" if head.method == b"OPTIONS" else b"/")

@@ -46,13 +46,15 @@ class HyperCodec:
         "_front",
         "_limits",
         "_overhead",
+        "_secure",
         "_send_chunked",
         "_server",
         "_taken",
         "trailers",
     )
 
-    def __init__(self, limits: Limits, *, server: bool) -> None:
+    def __init__(self, limits: Limits, *, server: bool, secure: bool = False) -> None:
+        self._secure = secure
         self._limits = limits
         self._server = server
         self.trailers: Fields | None = None
@@ -133,7 +135,7 @@ class HyperCodec:
         if not TARGET.fullmatch(target):
             raise MessageFault(400, f"target {target[:80]!r} holds bytes that no URI holds")
         head = RequestHeader.received(bytes(event.method), target, bytes(event.http_version), fields)
-        judge_routing(head)
+        judge_routing(head, secure=self._secure)
         framing = request_framing(head)
         self._read_end(framing)
         return head, framing

@@ -5,6 +5,7 @@ from sansio_pingora.listeners.filters import AcceptAll, Admission, ConnectionFil
 from sansio_pingora.listeners.log_limit import LogLimit
 from sansio_pingora.listeners.options import TcpSocketOptions
 from sansio_pingora.listeners.policy import AcceptPolicy
+from sansio_pingora.listeners.tls import File, Tls
 
 __all__ = [
     "AcceptAll",
@@ -12,7 +13,9 @@ __all__ = [
     "Admission",
     "ConnectionFilter",
     "ConnectionGate",
+    "File",
     "LogLimit",
     "ServerAddress",
     "TcpSocketOptions",
+    "Tls",
 ]

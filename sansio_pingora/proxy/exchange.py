@@ -404,6 +404,8 @@ class ProxyExchange(Answering):
         if version != downstream.version and (downstream.protocol or b"upgrade" in downstream.fields.index):
             self.bridge = bridge(downstream, version, b"%d %r" % (self.session.stream_id, self.now))
         request = forwarded_request(downstream, version) if self.bridge is None else self.bridge.request
+        if peer.tls:
+            request.scheme = b"https"
         fields = request.fields
         if b"host" not in fields.index:
             fields.insert(b"Host", str(peer.address) if peer.address.path is None else "localhost")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from sansio_pingora.apps import HttpAcceptor, HttpOptions
 from sansio_pingora.connectors import Connector, HttpClients
-from sansio_pingora.errors import Error
-from sansio_pingora.layers import upstream_layers
+from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.layers import LayerMaker, upstream_layers
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Acceptor, Lane, LogLine
 from sansio_pingora.proxy.budget import RetryBudget
@@ -19,6 +20,8 @@ from sansio_pingora.proxy.proxy_http import ProxyHttp
 from sansio_pingora.proxy.pumps import FIRST_WINDOW
 from sansio_pingora.proxy.record import ExchangeRecord
 from sansio_pingora.session import Exchange, Routine, Routines, ServerSession
+from sansio_pingora.tls import ClientTls, TlsBackend, peer_layer
+from sansio_pingora.upstreams import Peer
 
 __all__ = ["HttpProxy", "ProxyHandler"]
 
@@ -32,14 +35,16 @@ class HttpProxy:
         limits: Limits | None = None,
         options: HttpOptions | None = None,
         proxy_options: ProxyOptions | None = None,
+        tls: TlsBackend | None = None,
     ) -> None:
-        """Settle the filter table.
+        """Settle the filter table. *tls* makes what peers over TLS need; :func:`serve` gives it.
 
         :raises TypeError: see :class:`FilterTable`.
         """
         self.limits = limits or Limits()
         self.options = options or HttpOptions()
         self._filters = FilterTable(app, proxy_options)
+        self._tls = tls
 
     def check(self, runtime: str, *, can_await: bool) -> None:
         """See :meth:`sansio_pingora.machine.Application.check`."""
@@ -51,18 +56,26 @@ class HttpProxy:
 
     def handler(self, lane: Lane, now: float) -> ProxyHandler:
         """The proxy on *lane*, for connections of one's own making and for subrequests."""
-        return ProxyHandler(lane, self._filters, self.limits, self.options)
+        return ProxyHandler(lane, self._filters, self.limits, self.options, self._tls)
 
 
 class ProxyHandler:
     """Makes the exchanges of one lane; they share its connector and retry budget."""
 
-    def __init__(self, lane: Lane, filters: FilterTable, limits: Limits, options: HttpOptions) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        filters: FilterTable,
+        limits: Limits,
+        options: HttpOptions,
+        tls: TlsBackend | None = None,
+    ) -> None:
         self.lane = lane
         self.filters = filters
         self.limits = limits
         clients = HttpClients(limits, options.engine, first_window=FIRST_WINDOW)
-        self.connector = Connector(lane, limits, clients, upstream_layers)
+        self._tls = None if tls is None else ClientTls(tls, limits)
+        self.connector = Connector(lane, limits, clients, partial(upstream_layers, tls=self._tls_layer))
         self.budget = RetryBudget(limits.retry_budget)
         self.meter: Any = None
 
@@ -94,3 +107,14 @@ class ProxyHandler:
     def drain(self, now: float) -> None:
         """Keep no upstream connections from here on."""
         self.connector.drain(now)
+
+    def _tls_layer(self, peer: Peer, protocols: Sequence[str]) -> LayerMaker | None:
+        if peer.options.alpn.is_custom and peer.options.custom_connection is None:
+            text = f"{peer} speaks {protocols[0]!r}: its option custom_connection is to say who does so here"
+            raise Error(ErrorType.INTERNAL_ERROR, text).into_in()
+        if not peer.tls:
+            return None
+        if self._tls is None:
+            text = f"no TLS to {peer}: the proxy was made without it, as HttpProxy(…, tls=StdlibTls()) is not"
+            raise Error(ErrorType.INTERNAL_ERROR, text).into_in()
+        return peer_layer(self._tls, peer, protocols)

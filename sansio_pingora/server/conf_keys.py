@@ -154,7 +154,7 @@ def _upstream_address(text: str) -> str:
 def _upstream(address: str, weight: int = 1, alpn: tuple[str, ...] = ("http/1.1",)) -> UpstreamConf:
     if len(alpn) != 1:
         raise ValueError("alpn without TLS names the one version that is spoken: [http/1.1] or [h2]")
-    return UpstreamConf(address, weight, ALPN(alpn[0]))
+    return UpstreamConf(address, weight, ALPN(alpn))
 
 
 UPSTREAM = Record(

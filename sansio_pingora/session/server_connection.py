@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, Literal
 
 from sansio_pingora.errors import Error
-from sansio_pingora.http1 import Codec, Http1Server
+from sansio_pingora.http1 import Codec, Http1Server, NativeCodec
 from sansio_pingora.http2 import Http2Client, Http2Server
 from sansio_pingora.layers import PrefaceSniff
 from sansio_pingora.limits import Limits
@@ -34,12 +34,14 @@ __all__ = ["Engine", "ServerConnection", "ServerMaker", "client_codec", "client_
 Engine = Literal["native", "hyper"]
 
 
-def server_codec(engine: Engine, limits: Limits) -> Codec | None:
-    """The codec of *engine* for a server; None stands for the native one.
+def server_codec(engine: Engine, limits: Limits, *, secure: bool = False) -> Codec | None:
+    """The codec of *engine* for a server, perhaps above TLS; None stands for the native one without.
 
     :raises ValueError: there is no such engine.
     """
-    return None if engine == "native" else _reference_codec(engine, limits, server=True)
+    if engine == "native":
+        return NativeCodec(limits, server=True, secure=True) if secure else None
+    return _reference_codec(engine, limits, server=True, secure=secure)
 
 
 def client_codec(engine: Engine, limits: Limits) -> Codec | None:
@@ -50,12 +52,12 @@ def client_codec(engine: Engine, limits: Limits) -> Codec | None:
     return None if engine == "native" else _reference_codec(engine, limits, server=False)
 
 
-def _reference_codec(engine: Engine, limits: Limits, *, server: bool) -> Codec:
+def _reference_codec(engine: Engine, limits: Limits, *, server: bool, secure: bool = False) -> Codec:
     if engine != "hyper":
         raise ValueError(f"engine {engine!r}: choose 'native' or 'hyper'")
     from sansio_pingora.http1.hyper import HyperCodec  # h11 is loaded by who asks for it
 
-    return HyperCodec(limits, server=server)
+    return HyperCodec(limits, server=server, secure=secure)
 
 
 def client_http2(engine: Engine, now: float, limits: Limits, **options: Any) -> Http2Client:
@@ -96,12 +98,15 @@ class ServerMaker:
         self._allow_connect = allow_connect
         self._abort_on_close = abort_on_close
 
-    def http1(self, now: float, *, quiet: bool = False) -> Http1Server:
-        """A connection that speaks HTTP/1. *quiet*: what is no HTTP/1 from its first line on is not answered."""
+    def http1(self, now: float, *, quiet: bool = False, secure: bool = False) -> Http1Server:
+        """A connection that speaks HTTP/1. *quiet*: what is no HTTP/1 from its first line on is not answered.
+
+        *secure*: it stands on TLS, so that ``https`` is the scheme of its requests.
+        """
         return Http1Server(
             now,
             self._limits,
-            codec=server_codec(self._engine, self._limits),
+            codec=server_codec(self._engine, self._limits, secure=secure),
             wall_offset=self._wall_offset,
             allow_connect=self._allow_connect,
             abort_on_close=self._abort_on_close,

@@ -2,8 +2,6 @@
 
 from sansio_pingora.tls.backend import (
     DEFAULT_CIPHERS,
-    CaCerts,
-    CertKey,
     ClientAuth,
     ClientSettings,
     Context,
@@ -11,15 +9,13 @@ from sansio_pingora.tls.backend import (
     TlsBackend,
 )
 from sansio_pingora.tls.certificate import Certificate, accepted_names
-from sansio_pingora.tls.client import ClientTls, TlsClient, TlsTarget
+from sansio_pingora.tls.client import ClientTls, TlsClient, TlsTarget, peer_layer
 from sansio_pingora.tls.client_hello import ClientHello, HelloFault, HelloReader, NotTls
-from sansio_pingora.tls.layer import Tls, TlsHandshake
+from sansio_pingora.tls.layer import TlsHandshake, TlsLayer
 from sansio_pingora.tls.server import Certificates, ChooseCertificate, ChooseLater, ServerTls, TlsServer
 
 __all__ = [
     "DEFAULT_CIPHERS",
-    "CaCerts",
-    "CertKey",
     "Certificate",
     "Certificates",
     "ChooseCertificate",
@@ -34,11 +30,12 @@ __all__ = [
     "NotTls",
     "ServerSettings",
     "ServerTls",
-    "Tls",
     "TlsBackend",
     "TlsClient",
     "TlsHandshake",
+    "TlsLayer",
     "TlsServer",
     "TlsTarget",
     "accepted_names",
+    "peer_layer",
 ]

@@ -10,13 +10,12 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from enum import Enum
-from hashlib import sha256
 from typing import Protocol
+
+from sansio_pingora.upstreams import CaCerts, CertKey
 
 __all__ = [
     "DEFAULT_CIPHERS",
-    "CaCerts",
-    "CertKey",
     "ClientAuth",
     "ClientSettings",
     "Context",
@@ -35,47 +34,6 @@ class ClientAuth(Enum):
     OPTIONAL = "optional"
     """One that is shown is verified; who has none comes in as well."""
     REQUIRED = "required"
-
-
-@dataclass(frozen=True, slots=True)
-class CertKey:
-    """A certificate with its chain, and its private key, as PEM. Equal when certificate and key are."""
-
-    cert: bytes
-    """The leaf first, then what leads to the authority."""
-    key: bytes
-    password: str | None = None
-    """Of an encrypted key."""
-
-    def __post_init__(self) -> None:
-        if b"-----BEGIN CERTIFICATE-----" not in self.cert:
-            raise ValueError("the certificate holds no PEM: it begins with -----BEGIN CERTIFICATE-----")
-        if b"PRIVATE KEY-----" not in self.key:
-            raise ValueError("the key holds no PEM: it begins with -----BEGIN PRIVATE KEY-----")
-
-    @property
-    def leaf(self) -> bytes:
-        """The certificate itself, as DER."""
-        end = b"-----END CERTIFICATE-----"
-        begin = self.cert.index(b"-----BEGIN CERTIFICATE-----")
-        return ssl.PEM_cert_to_DER_cert(self.cert[begin : self.cert.index(end) + len(end)].decode("ascii"))
-
-    def __repr__(self) -> str:
-        return f"<CertKey {sha256(self.cert).hexdigest()[:16]}>"
-
-
-@dataclass(frozen=True, slots=True)
-class CaCerts:
-    """Authorities to trust, as PEM."""
-
-    pem: bytes
-
-    def __post_init__(self) -> None:
-        if b"-----BEGIN CERTIFICATE-----" not in self.pem:
-            raise ValueError("the authorities hold no PEM: each begins with -----BEGIN CERTIFICATE-----")
-
-    def __repr__(self) -> str:
-        return f"<CaCerts {sha256(self.pem).hexdigest()[:16]}>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +74,6 @@ class ClientSettings:
     max_version: str = "TLSv1.3"
     ciphers: str = DEFAULT_CIPHERS
     curves: str | None = None
-    keylog: str | None = None
 
 
 class Context(Protocol):

@@ -11,14 +11,15 @@ from typing import Any
 
 from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error, ErrorSource, ErrorType
-from sansio_pingora.layers import Above
+from sansio_pingora.layers import Above, LayerMaker
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Event
 from sansio_pingora.tls.backend import ClientSettings, TlsBackend
 from sansio_pingora.tls.certificate import Certificate, accepted_names
-from sansio_pingora.tls.layer import Tls, TlsHandshake
+from sansio_pingora.tls.layer import TlsHandshake, TlsLayer
+from sansio_pingora.upstreams import Peer
 
-__all__ = ["ClientTls", "TlsClient", "TlsTarget"]
+__all__ = ["ClientTls", "TlsClient", "TlsTarget", "peer_layer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,7 @@ class ClientTls:
         self._limits = limits
         self._sessions: OrderedDict[Hashable, ssl.SSLSession] = OrderedDict()
 
-    def maker(
-        self, settings: ClientSettings, target: TlsTarget, key: Hashable = None
-    ) -> Callable[[Above, Limits, Digest, float], TlsClient]:
+    def maker(self, settings: ClientSettings, target: TlsTarget, key: Hashable = None) -> LayerMaker:
         """What makes the layer towards *target*. *key*: sessions are resumed between those of an equal one.
 
         :raises Error: ``INTERNAL_ERROR``: the settings cannot be used; the text says which.
@@ -76,7 +75,26 @@ class ClientTls:
             sessions.popitem(last=False)
 
 
-class TlsClient(Tls):
+def peer_layer(tls: ClientTls, peer: Peer, protocols: Sequence[str]) -> LayerMaker:
+    """What makes the layer of TLS to *peer*, offering *protocols*: all that its options say of TLS in force.
+
+    :raises Error: ``INTERNAL_ERROR``: the options cannot be used; the text says which.
+    """
+    options = peer.options
+    settings = ClientSettings(
+        alpn=tuple(protocols),
+        verify=options.verify_cert,
+        ca=options.ca,
+        use_system_certs=options.use_system_certs,
+        cert_key=peer.client_cert_key,
+        curves=options.curves,
+    )
+    hook = options.upstream_tls_handshake_complete_hook
+    target = TlsTarget(peer.tls_name, options.alternative_cn, options.verify_hostname, hook)
+    return tls.maker(settings, target, peer.reuse_key)
+
+
+class TlsClient(TlsLayer):
     """The client's side. Its first message is ready when it is made."""
 
     __slots__ = ("_alpn_only", "_shared", "_target")

@@ -15,7 +15,7 @@ from sansio_pingora.tls.certificate import Certificate
 from sansio_pingora.tls.client_hello import ClientHello
 from sansio_pingora.tls.faults import handshake_error, record_error
 
-__all__ = ["Tls", "TlsHandshake"]
+__all__ = ["TlsHandshake", "TlsLayer"]
 
 _RECORD = 16_384
 """The most that a record carries. Both buffers are filled and emptied by as much at a time: they keep the largest
@@ -39,7 +39,7 @@ class TlsHandshake:
     """Of the server's side: what the client offered."""
 
 
-class Tls(Layer):
+class TlsLayer(Layer):
     """One TLS session. A subclass makes the session object, and judges what the handshake came to.
 
     A close_notify of the peer is the end of its stream, as the end of a transport is without TLS; an end of the

@@ -12,10 +12,11 @@ from sansio_pingora.errors import Error, ErrorSource, ErrorType
 from sansio_pingora.layers import Above
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import AT_ONCE, Command, Event, RunFilter, StopFilters
-from sansio_pingora.tls.backend import CertKey, ServerSettings, TlsBackend
+from sansio_pingora.tls.backend import ServerSettings, TlsBackend
 from sansio_pingora.tls.client_hello import ClientHello, HelloFault, HelloReader, NotTls
 from sansio_pingora.tls.faults import alert_record
-from sansio_pingora.tls.layer import Tls, TlsHandshake
+from sansio_pingora.tls.layer import TlsHandshake, TlsLayer
+from sansio_pingora.upstreams import CertKey
 from sansio_pingora.wire import error_page
 
 __all__ = ["Certificates", "ChooseCertificate", "ChooseLater", "ServerTls", "TlsServer"]
@@ -112,7 +113,7 @@ class ServerTls:
         return TlsServer(self, above, limits, digest, deadline)
 
 
-class TlsServer(Tls):
+class TlsServer(TlsLayer):
     """The server's side."""
 
     __slots__ = ("_certificates", "_choice", "_lookup", "_offer", "_reader", "_tls")

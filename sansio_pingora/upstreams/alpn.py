@@ -1,18 +1,23 @@
-"""Which HTTP versions a peer may be spoken to in, named as TLS offers them (RFC 7301)."""
+"""Which protocols a peer may be spoken to in, named as TLS offers them (RFC 7301)."""
 
 from __future__ import annotations
 
-from enum import Enum
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 __all__ = ["ALPN"]
 
 
-class ALPN(Enum):
-    """The versions that a peer may be spoken to in."""
+@dataclass(frozen=True, slots=True)
+class ALPN:
+    """The protocols that a peer may be spoken to in: ``H1``, ``H2``, ``H2H1``, or one of one's own."""
 
-    H1 = "http/1.1"
-    H2 = "h2"
-    H2H1 = "h2, http/1.1"
+    protocols: tuple[str, ...]
+    """The names that TLS offers, the preferred one first."""
+
+    H1: ClassVar[ALPN]
+    H2: ClassVar[ALPN]
+    H2H1: ClassVar[ALPN]
 
     @classmethod
     def new(cls, maximum: int, minimum: int) -> ALPN:
@@ -28,17 +33,36 @@ class ALPN(Enum):
             return cls.H1
         return cls.H2 if minimum == 2 else cls.H2H1
 
-    @property
-    def protocols(self) -> tuple[str, ...]:
-        """The names that TLS offers, the preferred one first."""
-        return tuple(self.value.split(", "))
+    @classmethod
+    def custom(cls, name: str) -> Self:
+        """A protocol of one's own, for a connector of one's own.
+
+        :raises ValueError: *name* is not of 1 to 255 bytes, or is one of HTTP's.
+        """
+        if not 1 <= len(name.encode()) <= 255 or name in ("h2", "http/1.1"):
+            raise ValueError(f"protocol {name[:80]!r}: 1 to 255 bytes, and none of HTTP's own")
+        return cls((name,))
 
     @property
     def min_http_version(self) -> int:
-        """The lowest version offered."""
-        return 2 if self is ALPN.H2 else 1
+        """The lowest version of HTTP offered; 0 for a protocol of one's own."""
+        if "http/1.1" in self.protocols:
+            return 1
+        return 2 if "h2" in self.protocols else 0
 
     @property
     def max_http_version(self) -> int:
-        """The highest version offered."""
-        return 1 if self is ALPN.H1 else 2
+        """The highest version of HTTP offered; 0 for a protocol of one's own."""
+        if "h2" in self.protocols:
+            return 2
+        return 1 if "http/1.1" in self.protocols else 0
+
+    @property
+    def is_custom(self) -> bool:
+        """It is a protocol of one's own."""
+        return self.max_http_version == 0
+
+
+ALPN.H1 = ALPN(("http/1.1",))
+ALPN.H2 = ALPN(("h2",))
+ALPN.H2H1 = ALPN(("h2", "http/1.1"))

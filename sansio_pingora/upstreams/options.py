@@ -11,6 +11,7 @@ from sansio_pingora.limits import Limits
 from sansio_pingora.proxy_protocol import ProxyHeader
 from sansio_pingora.transport import BindTo, DialOptions, SocketAddr, TcpKeepalive, Tracer
 from sansio_pingora.upstreams.alpn import ALPN
+from sansio_pingora.upstreams.trust import CaCerts
 from sansio_pingora.upstreams.tunnel import add_fields, connect_head
 from sansio_pingora.wire import RequestHeader, ResponseHeader, Text
 
@@ -53,17 +54,17 @@ class PeerOptions:
     idle_timeout: float | None = None
     """How long an unused connection is kept; 0 never keeps one."""
     verify_cert: bool = True
-    """Check the certificate chain. Without TLS it only keeps the connections of both kinds apart."""
+    """Verify the chain of the certificate. Without TLS it only keeps the connections of both kinds apart."""
     verify_hostname: bool = True
-    """Check the name in the certificate. Without TLS as above."""
+    """Check the name in the certificate, whether or not its chain is verified. Without TLS as above."""
     use_system_certs: bool = True
-    """Trust the system's authorities."""
+    """Trust the system's authorities, or those of the service, where there is no ``ca``."""
     alternative_cn: str | None = None
-    """Another name that the certificate may bear."""
+    """Another name that the certificate may be for."""
     alpn: ALPN = ALPN.H1
     """The HTTP versions that may be spoken. Without TLS, which offers them, HTTP/2 is spoken where it alone may be."""
-    ca: Any = None
-    """The authorities to trust instead of the default ones."""
+    ca: CaCerts | None = None
+    """The authorities to trust instead."""
     tcp_keepalive: TcpKeepalive | None = None
     """Kernel probes on the connection."""
     tcp_recv_buf: int | None = None
@@ -73,11 +74,11 @@ class PeerOptions:
     h2_ping_interval: float | None = None
     """Between two PING frames on a quiet connection."""
     psk: Any = None
-    """Pre-shared keys."""
+    """Pre-shared keys, of s2n: refused."""
     s2n_security_policy: str | None = None
-    """The name of a TLS policy."""
+    """The name of a TLS policy, of s2n: refused."""
     max_blinding_delay: float | None = None
-    """The longest delay that hides a TLS fault."""
+    """The longest delay that hides a TLS fault, of s2n: refused."""
     max_h2_streams: int = 1
     """Requests at once on one HTTP/2 connection."""
     h2_stream_window_size: int | None = None
@@ -98,9 +99,9 @@ class PeerOptions:
     extra_proxy_headers: Mapping[str, Text] | None = None
     """More fields for the CONNECT request to a proxy; they replace those of the proxy."""
     curves: str | None = None
-    """The groups of the TLS key exchange, colon separated."""
+    """The group of the TLS key exchange, as OpenSSL names it: ``X25519``. The standard library takes no list."""
     second_keyshare: bool = True
-    """Send a second key share with post-quantum groups."""
+    """A second key share with post-quantum groups, of BoringSSL; False is refused: OpenSSL decides by itself."""
     tcp_fast_open: bool = False
     """Send the first bytes with the SYN where the kernel can."""
     tracer: Tracer | None = None
@@ -122,18 +123,24 @@ class PeerOptions:
     """
     proxy_digest_user_data_hook: Callable[[RequestHeader, ResponseHeader], Any] | None = None
     """Called when a proxy has opened a tunnel; what it returns is the ``user_data`` of the connection's ProxyDigest."""
-    upstream_tls_handshake_complete_hook: Any = None
-    """Adds to what is known of a TLS connection."""
+    upstream_tls_handshake_complete_hook: Callable[[Any], object] | None = None
+    """Called with the :class:`~sansio_pingora.tls.TlsHandshake` of each new connection.
+
+    What it returns lands in the extension of the ``SslDigest``; an :class:`Error` that it raises refuses the peer.
+    Only peers with an equal hook share connections, as with the hook above.
+    """
 
     identity: tuple[Any, ...] = field(init=False, repr=False, compare=False, default=())
     """The part of the reuse key that stems from these options; empty when they decide nothing."""
 
     def __post_init__(self) -> None:
-        for name, owner in _NOT_IN_FORCE.items():
+        for name, reason in _REFUSED.items():
             if getattr(self, name) != _DEFAULTS[name]:
-                raise ValueError(
-                    f"peer option {name} takes effect with {owner}, which this version does not speak yet: leave it out"
-                )
+                raise ValueError(f"peer option {name}: {reason}")
+        if self.ca is not None and not isinstance(self.ca, CaCerts):
+            raise ValueError(
+                f"peer option ca takes CaCerts, as read_ca of sansio_pingora_posix gives, not {self.ca!r:.60}"
+            )
         for name in _TIMES:
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and 0 <= value < math.inf):
@@ -212,16 +219,11 @@ _TIMES = (
     "h2_ping_interval",
 )
 
-_NOT_IN_FORCE = {
-    "use_system_certs": "TLS",
-    "alternative_cn": "TLS",
-    "ca": "TLS",
-    "psk": "TLS",
-    "s2n_security_policy": "TLS",
-    "max_blinding_delay": "TLS",
-    "curves": "TLS",
-    "second_keyshare": "TLS",
-    "upstream_tls_handshake_complete_hook": "TLS",
+_REFUSED = {
+    "psk": "pre-shared keys are s2n's: ssl of the standard library has none before Python 3.13, and not in this form",
+    "s2n_security_policy": "policies are s2n's: ssl of the standard library takes versions and ciphers",
+    "max_blinding_delay": "blinding is s2n's: ssl of the standard library has none",
+    "second_keyshare": "OpenSSL decides by itself which key shares it sends",
 }
 
 # What decides who is at the other end, whom we trust to be there, or how strictly its bytes
@@ -249,4 +251,5 @@ _IDENTITY = (
     "custom_l4",
     "custom_connection",
     "upstream_tcp_sock_tweak_hook",
+    "upstream_tls_handshake_complete_hook",
 )

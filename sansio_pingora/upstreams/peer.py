@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable
 from enum import Enum
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import Protocol, Self
 
 from sansio_pingora.errors import Error
 from sansio_pingora.transport import SocketAddr
 from sansio_pingora.upstreams.options import PeerOptions
+from sansio_pingora.upstreams.trust import CertKey
 from sansio_pingora.upstreams.tunnel import Proxy
 from sansio_pingora.wire import Text
 
@@ -42,8 +45,22 @@ class Peer(Protocol):
     def proxy(self) -> Proxy | None:
         """Through which it is reached."""
 
+    @property
+    def tls(self) -> bool:
+        """It is spoken to over TLS."""
+
+    @property
+    def tls_name(self) -> str:
+        """What TLS asks for, and what the certificate is to be for: ``sni``, else the host of the address."""
+
+    @property
+    def client_cert_key(self) -> CertKey | None:
+        """What is shown to a peer that asks for a certificate."""
+
 
 _NO_OPTIONS = PeerOptions()
+# No label of 63 characters or more than 253 in all: TLS and DNS have no room for it. An underscore is in use.
+_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}))*\.?")
 
 
 # A filter makes a peer per request, mostly the same few. The ceiling is 4,096 addresses, about
@@ -53,6 +70,8 @@ def _identify(
     kind: str, address: str | SocketAddr, sni: str, group_key: int
 ) -> tuple[SocketAddr, tuple[Hashable, ...]]:
     parsed = SocketAddr.parse(address) if isinstance(address, str) else address
+    if sni and not (_NAME.fullmatch(sni) or _is_address(sni)):
+        raise ValueError(f"sni {sni[:80]!r} is no host name: letters, digits, hyphens and dots; others as xn--…")
     # Flat and of builtin values: hashing it costs what one attribute of a dataclass would.
     return parsed, (parsed.host, parsed.port, parsed.path, kind, sni, group_key)
 
@@ -67,14 +86,45 @@ class AttemptObserver(Protocol):
         """The attempt is over. *status*: what the client was answered with, if the peer's answer came so far."""
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 class _AnyPeer:
-    __slots__ = ("address", "options", "proxy", "reuse_key", "sni")
+    __slots__ = ("address", "client_cert_key", "options", "proxy", "reuse_key", "sni", "tls")
 
     address: SocketAddr
+    client_cert_key: CertKey | None
     options: PeerOptions
     proxy: Proxy | None
     reuse_key: tuple[Hashable, ...]
     sni: str
+    tls: bool
+
+    @property
+    def tls_name(self) -> str:
+        """What TLS asks for, and what the certificate is to be for: ``sni``, else the host of the address."""
+        return self.sni or self.address.host
+
+    def _settle(self, options: PeerOptions | None, client_cert_key: CertKey | None) -> None:
+        """What the address does not say; all that decides trust becomes part of the reuse key."""
+        self.client_cert_key = client_cert_key
+        if options is None:
+            options = self.options = _NO_OPTIONS
+        else:
+            self.options = options
+            if options.identity:
+                self.reuse_key += options.identity
+        if client_cert_key is not None:
+            if not self.tls:
+                raise ValueError(f"a certificate for {self.address} takes effect with TLS: give tls as well")
+            self.reuse_key = (*self.reuse_key, client_cert_key)
+        if self.tls and options.verify_hostname and not (self.tls_name or options.alternative_cn):
+            raise ValueError(f"sni for {self.address}: there is no other name to check the certificate by")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _AnyPeer):
@@ -88,10 +138,11 @@ class _AnyPeer:
 class HttpPeer(_AnyPeer):
     """An HTTP server at *address*: ``host:port``, ``[IPv6]:port`` or ``unix:/path``.
 
-    Nothing is resolved here. *group_key* keeps the connections of peers apart that are
-    otherwise the same. Cheap enough to be made for every request.
+    Nothing is resolved here. *tls*: over TLS, where *sni* is the name asked for and checked, by default the host of the
+    address. *client_cert_key* is shown to a server that asks (mTLS). *group_key* keeps the connections of peers apart
+    that are otherwise the same. Cheap enough to be made for every request.
 
-    :raises ValueError: not an address, or ``tls``, which this version does not speak yet.
+    :raises ValueError: not an address, an *sni* that is no name, or nothing to check a certificate by.
     """
 
     __slots__ = ("attempt", "group_key")
@@ -104,22 +155,17 @@ class HttpPeer(_AnyPeer):
         *,
         group_key: int = 0,
         proxy: Proxy | None = None,
+        client_cert_key: CertKey | None = None,
         options: PeerOptions | None = None,
     ) -> None:
-        if tls:
-            raise ValueError(f"tls to {address} takes effect with TLS, which this version does not speak yet")
-        self.address, self.reuse_key = _identify("http", address, sni, group_key)
+        self.address, self.reuse_key = _identify("https" if tls else "http", address, sni, group_key)
+        self.tls = tls
         self.sni = sni
         self.group_key = group_key
         self.attempt: AttemptObserver | None = None
         """Told by a proxy of the attempt that this peer was made for."""
         self.proxy = proxy
-        if options is None:
-            self.options = _NO_OPTIONS
-        else:
-            self.options = options
-            if options.identity:
-                self.reuse_key += options.identity
+        self._settle(options, client_cert_key)
         if proxy is not None:
             self.reuse_key += (proxy.identity,)
 
@@ -131,13 +177,30 @@ class HttpPeer(_AnyPeer):
         sni: str = "",
         *,
         group_key: int = 0,
+        client_cert_key: CertKey | None = None,
         options: PeerOptions | None = None,
     ) -> Self:
         """An HTTP server at the Unix socket *path*.
 
         :raises ValueError: as for the peer itself.
         """
-        return cls(f"unix:{path}", tls, sni, group_key=group_key, options=options)
+        return cls(f"unix:{path}", tls, sni, group_key=group_key, client_cert_key=client_cert_key, options=options)
+
+    @classmethod
+    def new_mtls(
+        cls,
+        address: str | SocketAddr,
+        sni: str,
+        client_cert_key: CertKey,
+        *,
+        group_key: int = 0,
+        options: PeerOptions | None = None,
+    ) -> Self:
+        """An HTTPS server to which *client_cert_key* is shown.
+
+        :raises ValueError: as for the peer itself.
+        """
+        return cls(address, True, sni, group_key=group_key, client_cert_key=client_cert_key, options=options)
 
     @classmethod
     def new_proxy(
@@ -163,44 +226,43 @@ class HttpPeer(_AnyPeer):
     @property
     def scheme(self) -> Scheme:
         """How it is spoken to."""
-        return Scheme.HTTP
+        return Scheme.HTTPS if self.tls else Scheme.HTTP
 
     def __str__(self) -> str:
         sni = f", sni: {self.sni}" if self.sni else ""
         proxy = f", proxy: {self.proxy}" if self.proxy else ""
-        return f"addr: {self.address}, scheme: {self.scheme.value}{sni}{proxy}"
+        shown = f", client cert: {self.client_cert_key}" if self.client_cert_key else ""
+        return f"addr: {self.address}, scheme: {self.scheme.value}{sni}{proxy}{shown}"
 
     def __repr__(self) -> str:
         return f"<HttpPeer {self}>"
 
 
 class BasicPeer(_AnyPeer):
-    """A server at *address* that is spoken to in a protocol of one's own.
+    """A server at *address* that is spoken to in a protocol of one's own, over TLS when there is an *sni*.
 
-    :raises ValueError: not an address, or an *sni*, which asks for TLS, which this version does not speak yet.
+    :raises ValueError: not an address, or an *sni* that is no name.
     """
 
     __slots__ = ()
 
     def __init__(self, address: str | SocketAddr, sni: str = "", *, options: PeerOptions | None = None) -> None:
-        if sni:
-            raise ValueError(f"sni {sni!r} takes effect with TLS, which this version does not speak yet: leave it out")
-        self.address, self.reuse_key = _identify("tcp", address, sni, 0)
+        self.tls = bool(sni)
+        self.address, self.reuse_key = _identify("tls" if sni else "tcp", address, sni, 0)
         self.sni = sni
         self.proxy = None
-        self.options = _NO_OPTIONS if options is None else options
-        self.reuse_key += self.options.identity
+        self._settle(options, None)
 
     @classmethod
-    def new_uds(cls, path: str, *, options: PeerOptions | None = None) -> Self:
+    def new_uds(cls, path: str, sni: str = "", *, options: PeerOptions | None = None) -> Self:
         """A server at the Unix socket *path*.
 
         :raises ValueError: as for the peer itself.
         """
-        return cls(f"unix:{path}", options=options)
+        return cls(f"unix:{path}", sni, options=options)
 
     def __str__(self) -> str:
-        return f"addr: {self.address}"
+        return f"addr: {self.address}" + (f", sni: {self.sni}" if self.sni else "")
 
     def __repr__(self) -> str:
         return f"<BasicPeer {self}>"

@@ -58,12 +58,7 @@ def test_help(argv, capsys):
         (["origin"], "required: --listen"),
         (["origin", "--listen", "8080"], "write host:port"),
         (["proxy", "--listen", "127.0.0.1:0"], "required: --to"),
-        (
-            ["proxy", "--listen", "127.0.0.1:0", "--to", "https://a:1"],
-            "this version speaks http and h2c, TLS is for",
-        ),
-        (["proxy", "--listen", "127.0.0.1:0", "--to", "h2://a:1"], "HTTP/2 over TLS is for a later one"),
-        (["proxy", "--listen", "127.0.0.1:0", "--to", "ftp://a:1"], "write [http://]HOST:PORT or h2c://HOST:PORT"),
+        (["proxy", "--listen", "127.0.0.1:0", "--to", "ftp://a:1"], "write [http://]HOST:PORT, or https://, h2c://"),
         (["proxy", "--listen", "127.0.0.1:0", "--to", "a"], "write host:port"),
         (["proxy", "--listen", "127.0.0.1:0", "--to", "http://a:1/path"], "write host:port"),
         (["origin", "--listen", "127.0.0.1:0", "--runtime", "twisted"], "unknown runtime 'twisted': asyncio"),
@@ -84,6 +79,9 @@ def test_wrong_usage_is_2(argv, text, capsys):
         (["-o", "head_timeout=5", "-o", "head-timeout=6"], "'head_timeout' is given twice"),
         (["-o", "max_retries=5"], "'max_retries' belongs to proxies"),
         (["-o", "threads=2"], "'threads' belongs to runtime 'threads'"),
+        (["--cert", "c.pem"], "--cert and --key belong together"),
+        (["--cert", "/none/c.pem", "--key", "/none/k.pem"], "/none/c.pem: No such file"),
+        (["-o", "ca_file=x"], "'ca_file' belongs to proxies"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -120,6 +118,19 @@ def test_origins_as_they_are_typed(text, address):
     arguments = make_parser().parse_args(["proxy", "--listen", "127.0.0.1:0", "--to", text])
     assert [str(peer.address) for peer in arguments.to] == [address]
     assert arguments.to[0].options.alpn is ALPN.H1
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "alpn"),
+    [
+        ("https://example.com", "example.com:443", ALPN.H2H1),
+        ("https://[::1]:81/", "[::1]:81", ALPN.H2H1),
+        ("h2://example.com", "example.com:443", ALPN.H2),
+    ],
+)
+def test_origins_over_tls(text, address, alpn):
+    (peer,) = make_parser().parse_args(["proxy", "--listen", "127.0.0.1:0", "--to", text]).to
+    assert (str(peer.address), peer.tls, peer.options.alpn) == (address, True, alpn)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9000", "[::1]:81", "unix:/run/x.sock"])

@@ -7,7 +7,7 @@ from functools import cache
 
 import trustme
 
-from sansio_pingora.tls import CaCerts, CertKey
+from sansio_pingora.upstreams import CaCerts, CertKey
 
 PAST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sansio_pingora.proxy_protocol import ProxyHeader
 from sansio_pingora.transport import BindTo, SocketAddr
-from sansio_pingora.upstreams import ALPN, BasicPeer, HttpPeer, PeerOptions, Scheme
+from sansio_pingora.upstreams import ALPN, BasicPeer, CaCerts, CertKey, HttpPeer, PeerOptions, Scheme
 
 
 @pytest.mark.parametrize(
@@ -40,16 +40,53 @@ def test_a_unix_peer():
         HttpPeer.new_uds("")
 
 
-def test_tls_says_that_it_is_not_spoken_yet():
-    with pytest.raises(ValueError, match="takes effect with TLS, which this version does not speak yet"):
-        HttpPeer("127.0.0.1:443", tls=True, sni="example.com")
-    with pytest.raises(ValueError, match="takes effect with TLS"):
-        BasicPeer("127.0.0.1:443", "example.com")
+CERT = CertKey(b"-----BEGIN CERTIFICATE-----\n1", b"-----BEGIN PRIVATE KEY-----\n1")
+OTHER_CERT = CertKey(b"-----BEGIN CERTIFICATE-----\n2", b"-----BEGIN PRIVATE KEY-----\n2")
+CA, OTHER_CA = CaCerts(b"-----BEGIN CERTIFICATE-----\n1"), CaCerts(b"-----BEGIN CERTIFICATE-----\n2")
+
+
+def test_tls():
+    peer = HttpPeer("127.0.0.1:443", tls=True, sni="example.com")
+    assert (peer.tls, peer.scheme, peer.tls_name) == (True, Scheme.HTTPS, "example.com")
+    assert HttpPeer("example.com:443", tls=True).tls_name == "example.com"
+    assert HttpPeer("[::1]:443", tls=True).tls_name == "::1"
+    assert HttpPeer.new_mtls("a.test:443", "b.test", CERT).client_cert_key is CERT
+    assert BasicPeer("127.0.0.1:443", "example.com").tls
+    assert not BasicPeer("127.0.0.1:443").tls
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: HttpPeer("a:1", True, "-a"), "sni '-a' is no host name"),
+        (lambda: HttpPeer("a:1", True, "a..b"), "is no host name"),
+        (lambda: HttpPeer("a:1", True, "ä.test"), "others as xn--"),
+        (lambda: HttpPeer("a:1", True, "a" * 64), "is no host name"),
+        (lambda: HttpPeer("a:1", True, ".".join(["a" * 50] * 6)), "is no host name"),
+        (lambda: BasicPeer("a:1", "a b"), "is no host name"),
+        (lambda: HttpPeer.new_uds("/x", True), "sni for unix:/x: there is no other name to check the certificate by"),
+        (lambda: HttpPeer("a:1", client_cert_key=CERT), "takes effect with TLS"),
+        (lambda: PeerOptions(ca="ca.pem"), "takes CaCerts"),
+        (lambda: CertKey(b"", CERT.key), "holds no PEM"),
+        (lambda: CertKey(CERT.cert, b""), "holds no PEM"),
+        (lambda: CaCerts(b"x"), "hold no PEM"),
+    ],
+)
+def test_what_tls_cannot_be_made_of(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_where_no_name_is_checked_none_is_needed():
+    assert HttpPeer.new_uds("/x", True, options=PeerOptions(verify_hostname=False)).tls_name == ""
+    assert HttpPeer.new_uds("/x", True, options=PeerOptions(alternative_cn="a")).tls_name == ""
 
 
 def test_how_peers_read():
     assert str(HttpPeer("127.0.0.1:80")) == "addr: 127.0.0.1:80, scheme: http"
     assert str(HttpPeer("[::1]:80", sni="a.test")) == "addr: [::1]:80, scheme: http, sni: a.test"
+    assert str(HttpPeer.new_mtls("a:1", "b", CERT)) == f"addr: a:1, scheme: https, sni: b, client cert: {CERT}"
+    assert "PRIVATE" not in repr(CERT)
     assert repr(HttpPeer("unix:/x")) == "<HttpPeer addr: unix:/x, scheme: http>"
     assert str(BasicPeer("127.0.0.1:80")) == "addr: 127.0.0.1:80"
     assert repr(BasicPeer("127.0.0.1:80")) == "<BasicPeer addr: 127.0.0.1:80>"
@@ -79,6 +116,17 @@ _DIFFERENT = {
     "unix": lambda: HttpPeer("unix:127.0.0.1:80"),
     "sni": lambda: HttpPeer("127.0.0.1:80", sni="a"),
     "group key": lambda: HttpPeer("127.0.0.1:80", group_key=1),
+    "tls": lambda: HttpPeer("127.0.0.1:80", True),
+    "tls by another name": lambda: HttpPeer("127.0.0.1:80", True, "a"),
+    "raw tls": lambda: BasicPeer("127.0.0.1:80", "a"),
+    "client certificate": lambda: HttpPeer("127.0.0.1:80", True, client_cert_key=CERT),
+    "another client certificate": lambda: HttpPeer("127.0.0.1:80", True, client_cert_key=OTHER_CERT),
+    "ca": lambda: HttpPeer("127.0.0.1:80", True, options=PeerOptions(ca=CA)),
+    "another ca": lambda: HttpPeer("127.0.0.1:80", True, options=PeerOptions(ca=OTHER_CA)),
+    "no authorities": lambda: HttpPeer("127.0.0.1:80", True, options=PeerOptions(use_system_certs=False)),
+    "alternative name": lambda: HttpPeer("127.0.0.1:80", True, options=PeerOptions(alternative_cn="b")),
+    "curves": lambda: HttpPeer("127.0.0.1:80", True, options=PeerOptions(curves="X25519")),
+    "tls hook": lambda: HttpPeer("127.0.0.1:80", True, options=PeerOptions(upstream_tls_handshake_complete_hook=_hook)),
     "raw protocol": lambda: BasicPeer("127.0.0.1:80"),
     "verify_cert": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(verify_cert=False)),
     "verify_hostname": lambda: HttpPeer("127.0.0.1:80", options=PeerOptions(verify_hostname=False)),
@@ -156,6 +204,19 @@ def test_keys_are_equal_exactly_when_the_identity_is(one, other):
 def test_alpn_bounds(alpn, lowest, highest):
     assert (alpn.min_http_version, alpn.max_http_version) == (lowest, highest)
     assert ALPN.new(highest, lowest) is alpn
+
+
+def test_a_protocol_of_ones_own():
+    alpn = ALPN.custom("my-proto")
+    assert alpn == ALPN.custom("my-proto") != ALPN.custom("other")
+    assert (alpn.protocols, alpn.min_http_version, alpn.max_http_version, alpn.is_custom) == (("my-proto",), 0, 0, True)
+    assert ALPN.H2H1.protocols == ("h2", "http/1.1")
+
+
+@pytest.mark.parametrize("name", ["", "a" * 256, "http/1.1", "h2"])
+def test_what_is_none(name):
+    with pytest.raises(ValueError, match="1 to 255 bytes"):
+        ALPN.custom(name)
 
 
 @pytest.mark.parametrize(("maximum", "minimum"), [(1, 2), (3, 1), (1, 0)])

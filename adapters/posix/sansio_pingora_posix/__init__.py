@@ -23,6 +23,7 @@ from sansio_pingora_posix.socket_options import prepare_accepted, prepare_connec
 from sansio_pingora_posix.socket_probe import SocketProbe
 from sansio_pingora_posix.stream_transport import Poller, StreamTransport, Watched
 from sansio_pingora_posix.tls_contexts import StdlibTls, read_ca, read_cert_key
+from sansio_pingora_posix.tls_listening import TlsListening
 
 __all__ = [
     "ClientCall",
@@ -47,6 +48,7 @@ __all__ = [
     "StdlibTls",
     "Stop",
     "StreamTransport",
+    "TlsListening",
     "Watched",
     "bind",
     "call_error",

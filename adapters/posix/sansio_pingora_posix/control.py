@@ -41,6 +41,7 @@ class Control:
         """For runtimes: at a graceful end, idle clients keep their connections until they speak or time out."""
         self._done = threading.Event()
         self._wake: tuple[Callable[[], object], ...] = ()
+        self._reloads: tuple[Callable[[], object], ...] = ()
         self._registering = threading.Lock()  # never taken by stop
 
     def stop(self, *, graceful: bool = True) -> None:
@@ -51,6 +52,19 @@ class Control:
             self.asked = asked
             for wake in self._wake:
                 wake()
+
+    def reload(self) -> None:
+        """Read the certificates again: handshakes that begin from here on take them, and nothing else notices.
+
+        :raises Error: a file cannot be read or used; what was read before stays in force.
+        """
+        for reload in self._reloads:
+            reload()
+
+    def on_reload(self, reload: Callable[[], object]) -> None:
+        """For who reads files: call *reload* whenever they are to be read again."""
+        with self._registering:
+            self._reloads = (*self._reloads, reload)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has ended; False when *timeout* seconds were not enough."""

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sansio_pingora.errors import Error, ErrorType
-from sansio_pingora.tls import CaCerts, CertKey, ClientAuth, ClientSettings, ServerSettings
+from sansio_pingora.tls import ClientAuth, ClientSettings, ServerSettings
+from sansio_pingora.upstreams import CaCerts, CertKey
 
 __all__ = ["StdlibTls", "read_ca", "read_cert_key"]
 
@@ -47,10 +48,16 @@ def read_ca(path: str | os.PathLike[str]) -> CaCerts:
 
 
 class StdlibTls:
-    """The backend on the standard library's :mod:`ssl`, with *cache_size* contexts kept. Threads may share it."""
+    """The backend on the standard library's :mod:`ssl`, with *cache_size* contexts kept. Threads may share it.
 
-    def __init__(self, cache_size: int = 64) -> None:
+    *ca*: whom peers without authorities of their own are trusted by, instead of the system's. *keylog*: a file to
+    which the secrets of every session with a peer are appended.
+    """
+
+    def __init__(self, cache_size: int = 64, *, ca: CaCerts | None = None, keylog: str | None = None) -> None:
         self._cache_size = cache_size
+        self._ca = ca
+        self._keylog = keylog
         self._lock = threading.Lock()
         self._made: OrderedDict[Any, ssl.SSLContext] = OrderedDict()
 
@@ -60,7 +67,7 @@ class StdlibTls:
 
     def client_context(self, settings: ClientSettings) -> ssl.SSLContext:
         """See :class:`sansio_pingora.tls.TlsBackend`."""
-        return self._once(settings, lambda: _client(settings))
+        return self._once(settings, lambda: _client(settings, self._ca, self._keylog))
 
     def _once(self, settings: Any, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         with self._lock:
@@ -78,6 +85,7 @@ def _server(settings: ServerSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _common(context, settings)
     _load_cert_key(context, settings.cert_key)
+    _log_keys(context, settings.keylog)
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION
     context.num_tickets = settings.tickets
     if not settings.tickets:
@@ -92,16 +100,18 @@ def _server(settings: ServerSettings) -> ssl.SSLContext:
     return context
 
 
-def _client(settings: ClientSettings) -> ssl.SSLContext:
+def _client(settings: ClientSettings, default_ca: CaCerts | None, keylog: str | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # the machine does, with the alternative name
     context.verify_mode = ssl.CERT_REQUIRED if settings.verify else ssl.CERT_NONE
     _common(context, settings)
     context.options |= ssl.OP_NO_RENEGOTIATION
-    if settings.ca is not None:
-        _load_ca(context, settings.ca)
+    ca = settings.ca or (default_ca if settings.use_system_certs else None)
+    if ca is not None:
+        _load_ca(context, ca)
     elif settings.verify and settings.use_system_certs:
         context.load_default_certs()
+    _log_keys(context, keylog)
     if settings.cert_key is not None:
         _load_cert_key(context, settings.cert_key)
     return context
@@ -131,11 +141,14 @@ def _common(context: ssl.SSLContext, settings: ServerSettings | ClientSettings) 
             raise ValueError(f"curves {settings.curves!r}: the library has no such group") from None
     if settings.alpn:
         context.set_alpn_protocols(list(settings.alpn))
-    if settings.keylog is not None:
+
+
+def _log_keys(context: ssl.SSLContext, path: str | None) -> None:
+    if path is not None:
         try:
-            context.keylog_filename = settings.keylog
+            context.keylog_filename = path
         except OSError as exc:
-            raise ValueError(f"keylog {settings.keylog!r} cannot be written: {exc.strerror}") from None
+            raise ValueError(f"keylog {path!r} cannot be written: {exc.strerror}") from None
 
 
 def _load_ca(context: ssl.SSLContext, ca: CaCerts) -> None:

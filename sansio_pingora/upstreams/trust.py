@@ -1,0 +1,50 @@
+"""Certificates, keys and authorities as values, by Pingora's names: read by whoever may read files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+__all__ = ["CaCerts", "CertKey"]
+
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+
+
+@dataclass(frozen=True, slots=True)
+class CertKey:
+    """A certificate with its chain, and its private key, as PEM. Equal when all of them are.
+
+    :raises ValueError: one is not PEM.
+    """
+
+    cert: bytes
+    """The leaf first, then what leads to the authority."""
+    key: bytes
+    password: str | None = None
+    """Of an encrypted key."""
+
+    def __post_init__(self) -> None:
+        if _BEGIN not in self.cert:
+            raise ValueError(f"the certificate holds no PEM: it begins with {_BEGIN.decode()}")
+        if b"PRIVATE KEY-----" not in self.key:
+            raise ValueError("the key holds no PEM: it begins with -----BEGIN PRIVATE KEY-----")
+
+    def __repr__(self) -> str:
+        return f"<CertKey {sha256(self.cert).hexdigest()[:16]}>"
+
+
+@dataclass(frozen=True, slots=True)
+class CaCerts:
+    """Authorities to trust, as PEM.
+
+    :raises ValueError: it is not PEM.
+    """
+
+    pem: bytes
+
+    def __post_init__(self) -> None:
+        if _BEGIN not in self.pem:
+            raise ValueError(f"the authorities hold no PEM: each begins with {_BEGIN.decode()}")
+
+    def __repr__(self) -> str:
+        return f"<CaCerts {sha256(self.pem).hexdigest()[:16]}>"
