@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# The plugin that we ship; an installation loads it by itself.
+pytest_plugins = ["sansio_pingora.testing.pytest_plugin"]
+
 # pytest rewrites the asserts of test modules by itself; what they share needs this.
 pytest.register_assert_rewrite(*(f"tests.{path.name}" for path in Path(__file__).parent.iterdir() if path.is_dir()))
 

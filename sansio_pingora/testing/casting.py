@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sansio_pingora.testing.clients import Plan, Turn
 from sansio_pingora.testing.faults import PARTS
+from sansio_pingora.testing.known_bad import KNOWN_BAD
 from sansio_pingora.testing.ledger import Asked, token_of
 from sansio_pingora.testing.messages import Labelled, request
 from sansio_pingora.testing.origins import Origin, Reply, reply_message
@@ -110,19 +111,8 @@ def _turn(rng: Random, name: str, number: int, limits: Limits, faults: Faults, *
 
 _HIDDEN = b"GET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
 _HOSTILE = (
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nContent-Length: 44\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + _HIDDEN,
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n" + _HIDDEN,
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n" + _HIDDEN,
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 39\r\n\r\n" + _HIDDEN,
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nContent-Length: +5\r\n\r\n" + _HIDDEN,
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;\n\r\n" + _HIDDEN,
-    b"POST /t/%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n" + _HIDDEN,
-    b"GET /t/%b HTTP/1.1\r\n\r\n" + _HIDDEN,
-    b"GET /t/%b HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    b"GET /t/%b HTTP/1.1\nHost: h\n\n" + _HIDDEN,
-    b"GET /t/%b HTTP/1.1\r\nHost: h\r\nX : y\r\n\r\n" + _HIDDEN,
+    *(raw.replace(b" / ", b" /t/%b ", 1) for raw in KNOWN_BAD.values()),
     b"GET /t/%b HTTP/1.1\r\nHost: h\r\nConnection: Host, X-Token, Content-Length\r\n\r\n",
-    b"GET /t/%b HTTP/9.9\r\nHost: h\r\n\r\n",
     b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\nX: %b\r\n\r\n" + _HIDDEN,
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n%b",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03%b",

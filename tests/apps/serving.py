@@ -1,42 +1,13 @@
 """Applications on real sockets: serve() in a thread, stopped at the end of the block."""
 
-import contextlib
 import http.client
 import socket
-import threading
 
-from sansio_pingora import serve
-from sansio_pingora._serve import new_control
+from sansio_pingora.testing.pytest_plugin import PATIENCE, serving
 
-PATIENCE = 20.0  # seconds until a test gives up; never waited out by one that passes
+__all__ = ["PATIENCE", "RUNTIMES", "ask", "connect", "read_all", "serving"]
+
 RUNTIMES = ("asyncio", "gevent", "threads")
-
-
-@contextlib.contextmanager
-def serving(app, runtime, *, listen="127.0.0.1:0", **options):
-    """The control of a server of *app*."""
-    control = new_control()
-    failures = []
-
-    def run():
-        try:
-            serve(app, listen=listen, runtime=runtime, control=control, **options)
-        except BaseException as exc:
-            failures.append(exc)
-            control.ready.set()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        assert control.ready.wait(PATIENCE)
-        if not failures:
-            yield control
-    finally:
-        control.stop(graceful=False)
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
-    if failures:
-        raise failures[0]
 
 
 def connect(address):

@@ -1,7 +1,10 @@
 import subprocess
 import sys
 
-from hypothesis import given
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import RequestReceived
+from hypothesis import given, settings
 from hypothesis import strategies as hst
 
 from sansio_pingora.http1 import Http1Client
@@ -85,3 +88,39 @@ def test_without_hypothesis_the_command_to_install_it_is_named():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert out.stdout.strip() == "the strategies need hypothesis: pip install 'sansio-pingora[testing]'"
+
+
+@given(st.known_bad_requests(), st.cuts())
+def test_known_bad_requests_are_refused_and_nothing_behind_them_is_served(raw, cuts):
+    _, out = feed(ServerConnection(now=0.0), cuts(raw))
+
+    assert out[9:10] in (b"4", b"5")
+    assert out.count(b"HTTP/1.1 ") == 1
+
+
+@settings(max_examples=40)
+@given(st.http2_frames(), st.cuts())
+def test_http2_frames_are_legal(frames, cuts):
+    server = ServerConnection(now=0.0)
+    events, _ = feed(server, cuts(b"".join(frames)))
+
+    asked = {stream for stream, value in events if isinstance(value, Header)}
+    judge = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+    judge.initiate_connection()
+    found = [event for frame in frames for event in judge.receive_data(frame)]
+    assert asked == {event.stream_id for event in found if isinstance(event, RequestReceived)}
+    assert not server.closing
+
+
+@settings(max_examples=40)
+@given(st.illegal_http2_frames(), st.cuts())
+def test_illegal_http2_frames_end_in_goaway(frames, cuts):
+    _, out = feed(ServerConnection(now=0.0), cuts(b"".join(frames)))
+    kinds = []
+    while out:
+        size = 9 + int.from_bytes(out[:3], "big")
+        kinds.append((out[3], out[13:17]))
+        out = out[size:]
+
+    assert kinds[-1][0] == 7
+    assert kinds[-1][1] != bytes(4)

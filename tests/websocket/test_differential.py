@@ -12,9 +12,10 @@ from wsproto.frame_protocol import FrameProtocol
 from wsproto.utilities import RemoteProtocolError
 
 from sansio_pingora.limits import Limits
+from sansio_pingora.testing.strategies import websocket_frame, websocket_frames
 from sansio_pingora.websocket import Closed, Deflate, MessagePart, Ping, Pong, WebSocketSession
 from sansio_pingora.websocket.frames import Opcode
-from tests.websocket.traffic import MASK, streams, told, wire
+from tests.websocket.traffic import MASK, told
 
 LIMITS = Limits(ws_max_message=1 << 30, ws_max_fragments=1 << 20)
 
@@ -73,13 +74,13 @@ def ours(raw: bytes, *, server: bool, deflate: bool) -> list:
 @pytest.mark.parametrize("deflate", [False, True], ids=["plain", "deflate"])
 @given(st.data())
 def test_the_same_frames_mean_the_same(server, deflate, data):
-    raw = b"".join(data.draw(streams(server=server, deflate=deflate, amid=not deflate)))
+    raw = b"".join(data.draw(websocket_frames(server=server, deflate=deflate, amid=not deflate)))
     assert ours(raw, server=server, deflate=deflate) == reference(raw, server=server, deflate=deflate)
 
 
 def test_wsproto_does_not_know_code_1014():
     """Decided: the registry of RFC 6455 section 11.7 has it (bad gateway)."""
-    raw = wire(Opcode.CLOSE, (1014).to_bytes(2, "big"))
+    raw = websocket_frame(Opcode.CLOSE, (1014).to_bytes(2, "big"))
     assert ours(raw, server=True, deflate=False) == [("closed", 1014)]
     assert reference(raw, server=True, deflate=False) == [("closed", 1002)]
 
@@ -88,9 +89,9 @@ def test_wsproto_forgets_that_a_message_is_compressed_when_a_ping_comes_amid_it(
     """Decided: RFC 7692 section 6 has the bit on a message's first frame alone, and a control frame is no part of it."""
     data = bytes.fromhex("f248cdc9c90700")
     frames = [
-        wire(Opcode.TEXT, data[:3], fin=False, rsv=4),
-        wire(Opcode.PING, b""),
-        wire(Opcode.CONTINUATION, data[3:]),
+        websocket_frame(Opcode.TEXT, data[:3], fin=False, rsv=4),
+        websocket_frame(Opcode.PING, b""),
+        websocket_frame(Opcode.CONTINUATION, data[3:]),
     ]
     assert ours(b"".join(frames), server=True, deflate=True) == [("ping", b""), "Hello"]
     assert reference(b"".join(frames), server=True, deflate=True) != [("ping", b""), "Hello"]

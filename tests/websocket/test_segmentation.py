@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio_pingora.testing.strategies import cuts
+from sansio_pingora.testing.strategies import cuts, websocket_frames
 from sansio_pingora.websocket import Deflate, MessagePart, WebSocketSession
-from tests.websocket.traffic import LIMITS, MASK, merged, streams, told
+from tests.websocket.traffic import LIMITS, MASK, merged, told
 
 ROLES = {"server": None, "client": lambda: MASK}
 
@@ -31,7 +31,7 @@ def run(role, deflate, pieces):
 @pytest.mark.parametrize("deflate", [False, True], ids=["plain", "deflate"])
 @given(st.data())
 def test_cutting_never_matters(role, deflate, data):
-    frames = data.draw(streams(server=role == "server", deflate=deflate))
+    frames = data.draw(websocket_frames(server=role == "server", deflate=deflate))
     raw = b"".join(frames)
     whole = run(role, deflate, [raw] if raw else [])
 

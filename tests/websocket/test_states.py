@@ -8,9 +8,9 @@ import pytest
 
 from sansio_pingora.errors import LocalProtocolError
 from sansio_pingora.limits import Limits
+from sansio_pingora.testing.strategies import websocket_frame
 from sansio_pingora.websocket import Closed, MessagePart, Ping, Pong, State, WebSocketSession
 from sansio_pingora.websocket.frames import Opcode
-from tests.websocket.traffic import wire
 
 LIMITS = Limits()
 NOW = 100.0
@@ -21,11 +21,11 @@ def sent(session: WebSocketSession) -> bytes:
 
 
 def ours(opcode: int, data: bytes = b"") -> bytes:
-    return wire(opcode, data, mask=None)
+    return websocket_frame(opcode, data, mask=None)
 
 
 def close(code: int, reason: bytes = b"", *, mask: bytes | None = b"mask") -> bytes:
-    return wire(Opcode.CLOSE, code.to_bytes(2, "big") + reason, mask=mask)
+    return websocket_frame(Opcode.CLOSE, code.to_bytes(2, "big") + reason, mask=mask)
 
 
 def reach(state: str) -> WebSocketSession:
@@ -46,9 +46,9 @@ def reach(state: str) -> WebSocketSession:
 
 
 INPUTS = {
-    "text": lambda session: session.receive_data(wire(Opcode.TEXT, b"x"), NOW),
-    "ping": lambda session: session.receive_data(wire(Opcode.PING, b"x"), NOW),
-    "pong": lambda session: session.receive_data(wire(Opcode.PONG, b"x"), NOW),
+    "text": lambda session: session.receive_data(websocket_frame(Opcode.TEXT, b"x"), NOW),
+    "ping": lambda session: session.receive_data(websocket_frame(Opcode.PING, b"x"), NOW),
+    "pong": lambda session: session.receive_data(websocket_frame(Opcode.PONG, b"x"), NOW),
     "close": lambda session: session.receive_data(close(3000, b"why"), NOW),
     "fault": lambda session: session.receive_data(b"\x83\x80mask", NOW),
     "eof": lambda session: session.receive_data(b"", NOW),
@@ -161,7 +161,7 @@ def test_a_closed_one_stays_so(state):
 
 def test_a_patient_one_lets_answers_go_first():
     session = WebSocketSession(0.0, LIMITS, patient=True)
-    events = session.receive_data(wire(Opcode.TEXT, b"question") + close(1000), NOW)
+    events = session.receive_data(websocket_frame(Opcode.TEXT, b"question") + close(1000), NOW)
     assert events == [MessagePart("question")]
     assert session.ending
     session.send("answer")

@@ -1,16 +1,12 @@
-"""Hypothesis strategies for HTTP/1: messages as bytes, and the ways in which a network cuts them."""
+"""HTTP/1 messages as bytes, and the ways in which a network cuts them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-try:
-    from hypothesis import strategies as st
-except ModuleNotFoundError as exc:  # pragma: no cover  # the tests have it
-    raise ModuleNotFoundError(
-        "the strategies need hypothesis: pip install 'sansio-pingora[testing]'", name="hypothesis"
-    ) from exc
+from hypothesis import strategies as st
 
+from sansio_pingora.testing.known_bad import KNOWN_BAD
 from sansio_pingora.testing.messages import chunked_body
 
 __all__ = [
@@ -23,6 +19,7 @@ __all__ = [
     "http1_pipelines",
     "http1_requests",
     "http1_responses",
+    "known_bad_requests",
     "targets",
 ]
 
@@ -199,6 +196,11 @@ def almost_valid_requests(draw: st.DrawFn) -> bytes:
         draw(field_values()),
     )
     return raw[:end] + b"\r\n" + name + b": " + value + raw[end:]
+
+
+def known_bad_requests() -> st.SearchStrategy[bytes]:
+    """Requests that must be refused, most with another hidden behind them: see :data:`.known_bad.KNOWN_BAD`."""
+    return st.sampled_from(list(KNOWN_BAD.values()))
 
 
 def cuts() -> st.SearchStrategy[Callable[[bytes], list[bytes]]]:

@@ -1,0 +1,71 @@
+"""The page on testing runs as it is written: the tutorial finds its bug, and the mended server passes."""
+
+from __future__ import annotations
+
+import re
+import unittest
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text("utf-8")
+TOY, PROPERTY, MENDED, HTTP2, STATEFUL, NETWORK, FIXTURE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+def found_by(names, most=400):
+    quick = settings(max_examples=most, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    quick(names["test_cutting_never_matters"])()  # found, not shrunk
+
+
+def test_the_tutorial_finds_the_bug():
+    names: dict = {}
+    exec(TOY, names)
+    exec(PROPERTY, names)
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        found_by(names)
+
+
+def test_the_mended_server_passes():
+    names: dict = {}
+    exec(TOY, names)
+    exec(MENDED, names)
+    names["Toy"] = names["Mended"]
+    names["Mended"].__init__ = lambda self: setattr(self, "buffer", b"")
+    exec(PROPERTY, names)
+    found_by(names, 60)
+
+
+def test_the_property_of_http2():
+    names: dict = {}
+    exec(PROPERTY.partition("@given")[0] + HTTP2, names)
+    settings(max_examples=20, suppress_health_check=list(HealthCheck))(
+        names["test_an_illegal_frame_ends_the_connection"]
+    )()
+
+
+def test_the_state_machine_is_short_and_passes():
+    assert STATEFUL.strip().count("\n") < 25
+    names: dict = {}
+    exec("from sansio_pingora.session import ServerConnection\n" + STATEFUL, names)
+    case = names["TestSlow"]
+    case.settings = settings(
+        case.settings, max_examples=10, stateful_step_count=10, suppress_health_check=list(HealthCheck)
+    )
+    result = unittest.TestResult()
+    case("runTest").run(result)
+    assert result.wasSuccessful(), result.failures + result.errors
+
+
+def test_a_property_test_has_eight_lines_at_most():
+    assert len(PROPERTY.strip().splitlines()) <= 8
+
+
+def test_the_network():
+    exec(NETWORK, {})
+
+
+def test_the_fixture(serve_app):
+    names: dict = {}
+    exec(FIXTURE, names)
+    names["test_hello"](serve_app)
