@@ -37,6 +37,8 @@ def run_server(server: Server, args: RunArgs) -> int:
     conf = server.configuration
     check_services(server)
     table = posix.DescriptorTable()
+    while server.sockets:
+        table.inherit(*server.sockets.pop())
 
     def serve(service: Service, control: Any) -> None:
         _serving(server, service)(control)

@@ -59,11 +59,14 @@ def run_configured(arguments: Namespace) -> int:
         _LOG.warning("%s", warning)
     server = _server(opt, conf, files)
     server.bootstrap()
+    manager = posix.ServiceManager(os.environ)
+    server.sockets += posix.inherited_sockets(os.environ)
     server.subscribe(lambda phase: _announce(server, phase))
+    server.subscribe(lambda phase: _tell_manager(manager, server, phase))
     server.on_reopen += [file.reopen for file in files.values()]
     if error_log is not None:
         server.on_reopen.append(error_log.reopen)
-    server.on_reload.append(lambda: _reload(server, arguments))
+    server.on_reload += [manager.reloading, lambda: _reload(server, arguments), manager.ready]
     try:
         return server.run_forever()
     finally:
@@ -123,6 +126,17 @@ def _announce(server: Server, phase: ExecutionPhase) -> None:
         for name, addresses in server.addresses.items():
             for address in addresses:
                 print(f"{name} listens on {address}", flush=True)
+
+
+def _tell_manager(manager: Any, server: Server, phase: ExecutionPhase) -> None:
+    if phase is ExecutionPhase.RUNNING and server.previous is ExecutionPhase.BOOTSTRAP_COMPLETE:
+        manager.ready()
+        manager.watch(server.post)
+    elif phase is ExecutionPhase.SHUTDOWN_STARTED and server.previous is not _HANDED_OVER:
+        manager.stopping()  # after a hand-over the service goes on, in the new process
+
+
+_HANDED_OVER = ExecutionPhase.GRACEFUL_UPGRADE_CLOSE_TIMEOUT
 
 
 def _reload(server: Server, arguments: Namespace) -> None:

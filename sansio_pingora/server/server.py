@@ -55,6 +55,8 @@ class Server:
         """Called at SIGHUP, in the server's thread."""
         self.on_reopen: list[Callable[[], object]] = []
         """Called at SIGUSR1, in the server's thread."""
+        self.sockets: list[tuple[str, Any]] = []
+        """Listening sockets to use instead of binding, with the text of their addresses. The next run takes them."""
         self.addresses: dict[str, list[str]] = {}
         """By service: where it listens, with real ports, while it runs and is ready."""
         self.phase = self.previous = ExecutionPhase.SETUP
@@ -105,6 +107,12 @@ class Server:
         runner = self._runner
         if runner is not None:
             runner.signal(signal)
+
+    def post(self, act: Callable[[float], object]) -> None:
+        """Call *act* with the monotonic time in the server's thread, soon; nothing where it does not run."""
+        runner = self._runner
+        if runner is not None:
+            runner.post(act)
 
     def entered(self, phase: ExecutionPhase) -> None:
         """A runner's: tell the observers."""

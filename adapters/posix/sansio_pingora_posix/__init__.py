@@ -22,6 +22,7 @@ from sansio_pingora_posix.socket_lane import SocketLane
 from sansio_pingora_posix.socket_options import prepare_accepted, prepare_connected, set_dscp, unsent_bytes
 from sansio_pingora_posix.socket_probe import SocketProbe
 from sansio_pingora_posix.stream_transport import Poller, StreamTransport, Watched
+from sansio_pingora_posix.systemd import ServiceManager, inherited_sockets
 from sansio_pingora_posix.tls_contexts import StdlibTls, read_ca, read_cert_key
 from sansio_pingora_posix.tls_listening import TlsListening
 
@@ -42,6 +43,7 @@ __all__ = [
     "Sender",
     "ServerRunner",
     "ServiceControl",
+    "ServiceManager",
     "ServiceThreads",
     "SocketLane",
     "SocketProbe",
@@ -60,6 +62,7 @@ __all__ = [
     "dial_socket",
     "errno_name",
     "handle_signals",
+    "inherited_sockets",
     "install_signals",
     "is_numeric",
     "lost_error",
