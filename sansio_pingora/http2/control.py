@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from sansio_pingora.errors import ErrorSource
 from sansio_pingora.http2.budgets import Budgets
 from sansio_pingora.http2.channel import Channel, Timer
 from sansio_pingora.http2.codes import ConnectionFault, ErrorCode, StreamFault
@@ -47,6 +48,7 @@ class Control(Channel):
         "_budgets",
         "_decoder",
         "_encoder",
+        "_foretold",
         "_own_window",
         "_peer_frame",
         "_peer_settings",
@@ -61,6 +63,7 @@ class Control(Channel):
         self._budgets = Budgets(limits)
         self._decoder = Decoder(_TABLE)
         self._encoder = Encoder(_TABLE)
+        self._foretold: dict[int, tuple[int, bool]] = {}  # priorities of streams still to come, the oldest first
         self._own_window = stream_window
         self._settings_acked = False
         self._peer_settings = False  # its first SETTINGS have come
@@ -230,12 +233,25 @@ class Control(Channel):
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
 
     def _priority_update(self, payload: bytes) -> None:
+        if self.source is ErrorSource.UPSTREAM:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY_UPDATE from a server")
         self._budgets.priority()
         if len(payload) < 4:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY_UPDATE of fewer than 4 bytes")
-        stream = self._streams.get(UINT32.unpack_from(payload)[0] & STREAM_MASK)
-        if stream is not None:  # Deviation: one for a stream still to come is not kept
+        stream_id = UINT32.unpack_from(payload)[0] & STREAM_MASK
+        stream = self._streams.get(stream_id)
+        if stream is not None:
             self._outflow.reprioritise(stream, *parse_priority(payload[4:]))
+        elif stream_id & 1 and self._is_unused(stream_id):
+            self._foretell(stream_id, *parse_priority(payload[4:]))
+
+    def _foretell(self, stream_id: int, urgency: int, incremental: bool) -> None:
+        """Keep what is said of a stream still to come, for as many as there may be at once (RFC 9218 section 7.1)."""
+        told = self._foretold
+        told.pop(stream_id, None)
+        told[stream_id] = urgency, incremental
+        if len(told) > self.limits.h2_max_streams:
+            del told[next(iter(told))]
 
     def _goaway(self, payload: bytes, events: list[Event], now: float) -> None:
         if len(payload) < 8:

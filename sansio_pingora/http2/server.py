@@ -159,6 +159,8 @@ class Http2Server(Http2Connection):
         head = request.head.clone()
         stream.method = method = head.method
         stream.urgency, stream.incremental = request.urgency, request.incremental
+        if self._foretold and (told := self._foretold.pop(stream.id, None)) is not None:
+            stream.urgency, stream.incremental = told  # before what the head says (RFC 9218 section 7)
         stream.left = request.length
         if request.length is not None and end and request.length:
             raise MessageFault(400, f"no body where Content-Length declares {request.length} bytes")

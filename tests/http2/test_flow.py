@@ -494,11 +494,28 @@ def test_a_priority_that_is_changed():
     assert session.data(3) == b""
 
 
-def test_a_priority_that_comes_before_its_stream_is_kept_or_ignored():
+def test_a_priority_that_comes_before_its_stream_is_kept():
+    """RFC 9218 section 7.1; it says more than the head does."""
     session = make_server()
-    session.deliver(session.peer.priority_update(1, b"u=0"))
+    session.deliver(session.peer.priority_update(1, b"u=0"), session.peer.priority_update(3, b"u=6, i"))
+    session.deliver(session.peer.request(1), session.peer.request(3), session.peer.request(5))
 
-    session.useful()
+    kept = [(stream.urgency, stream.incremental) for stream in session.machine._streams.values()]
+    assert kept == [(0, False), (6, True), (3, True)]
+    assert not session.machine._foretold
+
+
+def test_priorities_that_come_before_their_streams_are_kept_for_so_many():
+    session = make_server(h2_max_streams=3)
+    session.deliver(*(session.peer.priority_update(stream, b"u=1") for stream in (1, 3, 5, 7, 8)))
+    assert list(session.machine._foretold) == [3, 5, 7]
+
+
+def test_a_priority_update_from_a_server():
+    session = make_client()
+    session.deliver(session.peer.priority_update(1, b"u=1"))
+    assert session.frames[-1].kind == "GOAWAY"
+    assert session.frames[-1].value[1] == Code.PROTOCOL_ERROR
 
 
 @pytest.mark.parametrize("payload", [b"", b"\0\0\0"], ids=len)
