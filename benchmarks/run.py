@@ -1,4 +1,4 @@
-"""Every figure: ``python benchmarks/run.py [engine|end-to-end|http2] ...``, all of them by default."""
+"""Every figure: ``python benchmarks/run.py [engine|end-to-end|http2|pairs] ...``, all of them by default."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import sys
 import end_to_end
 import engine
 import http2
+import pairs
 
-PARTS = {"engine": engine.main, "end-to-end": end_to_end.main, "http2": http2.main}
+PARTS = {"engine": engine.main, "end-to-end": end_to_end.main, "http2": http2.main, "pairs": pairs.main}
 
 
 def main() -> None:
