@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
+import ssl
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from sansio_pingora.proxy_protocol import ProxyHeader
 from sansio_pingora.transport import SocketAddr
 from sansio_pingora.upstreams import PeerOptions
 from tests.adapters.harness import GET, RUNTIMES, Peer, answering, client, origin, served
+from tests.tls.certs import authority, ca
 
 every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
 
@@ -44,9 +48,9 @@ def tunnelling(peer: Peer) -> None:
 class Through(ProxyHttp):
     """To *target* through the proxy at *next_hop*."""
 
-    def __init__(self, next_hop: str, target: str, **options: Any) -> None:
+    def __init__(self, next_hop: HttpPeer | str, target: str, *, tls: bool = False, **options: Any) -> None:
         host, _, port = target.rpartition(":")
-        self.peer = HttpPeer.new_proxy(next_hop, host, int(port), options=PeerOptions(**options))
+        self.peer = HttpPeer.new_proxy(next_hop, host, int(port), tls, options=PeerOptions(**options))
         self.ended: list[Any] = []
 
     def upstream_peer(self, session: Any, ctx: Any) -> HttpPeer:
@@ -71,6 +75,77 @@ def test_requests_share_a_tunnel(runtime, unix, tmp_path):
             assert browser.message()[2] == b"ok"
         assert proxy.connections == 1
         assert target.connections == 1
+
+
+def relay(one: socket.socket, other: socket.socket) -> None:
+    """Carry bytes both ways until one side ends. In one thread: a TLS socket is not for two."""
+    pending = getattr(one, "pending", lambda: 0)
+    while True:
+        ready = [one] if pending() else select.select([one, other], [], [])[0]
+        for sock in ready:
+            data = sock.recv(65_536)
+            if not data:
+                return
+            (other if sock is one else one).sendall(data)
+
+
+def server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority("main").issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+@contextlib.contextmanager
+def secured(peer: Peer, secure: bool = True) -> Iterator[Peer]:
+    if not secure:
+        yield peer
+        return
+    with server_context().wrap_socket(peer.sock, server_side=True) as sock:
+        yield Peer(sock)
+
+
+@every_runtime
+@pytest.mark.parametrize(("to_proxy", "to_origin"), [(True, False), (False, True), (True, True)])
+def test_over_tls(runtime, to_proxy, to_origin):
+    """To the proxy, to the origin through it, and one within the other."""
+    heads = []
+
+    def proxying(plain: Peer) -> None:
+        with secured(plain, to_proxy) as peer, socket.create_connection(target.address) as out:
+            heads.append(peer.head()[0])
+            peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            relay(peer.sock, out)
+
+    def serving(plain: Peer) -> None:
+        with secured(plain, to_origin) as peer:
+            answering()(peer)
+
+    trusting = PeerOptions(ca=ca())
+    with origin(serving) as target, origin(proxying) as proxy:
+        next_hop = HttpPeer(proxy.peer, tls=True, options=trusting) if to_proxy else proxy.peer
+        app = Through(next_hop, target.peer, tls=to_origin, ca=ca() if to_origin else None)
+        with served(app, runtime) as server, client(server.address) as browser:
+            for _ in range(2):
+                browser.send(GET)
+                assert browser.message()[2] == b"ok"
+    assert heads == [b"CONNECT %b HTTP/1.1" % target.peer.encode()]
+
+
+@every_runtime
+def test_a_proxy_that_is_not_trusted_is_asked_nothing(runtime):
+    heads = []
+
+    def proxying(peer: Peer) -> None:
+        with contextlib.suppress(ssl.SSLError), secured(peer) as proxy:
+            heads.append(proxy.head())
+
+    with origin(proxying) as proxy:
+        app = Through(HttpPeer(proxy.peer, tls=True, options=PeerOptions(ca=ca("other"))), "a.test:80")
+        with served(app, runtime) as server, client(server.address) as browser:
+            browser.send(GET)
+            assert browser.status() == 502
+    assert app.ended[0].root_etype is ErrorType.INVALID_CERT
+    assert heads == []
 
 
 @every_runtime
