@@ -116,7 +116,7 @@ class ServerTls:
 class TlsServer(TlsLayer):
     """The server's side."""
 
-    __slots__ = ("_certificates", "_choice", "_lookup", "_offer", "_reader", "_tls")
+    __slots__ = ("_certificates", "_choice", "_gives_up", "_lookup", "_offer", "_reader", "_tls")
 
     source = ErrorSource.DOWNSTREAM
 
@@ -128,6 +128,7 @@ class TlsServer(TlsLayer):
         self._offer: ClientHello | None = None
         self._lookup: _Lookup | None = None
         self._choice: Any = None
+        self._gives_up = deadline  # kept while the answer of a callback is to be taken at once
 
     def _receive(self, data: bytes, now: float) -> list[Event]:
         reader = self._reader
@@ -170,13 +171,14 @@ class TlsServer(TlsLayer):
         """The callback's answer, a certificate, None, or what it raised. The handshake goes on at the next turn."""
         self._choice = choice
         self._lookup = None
-        self._deadline = AT_ONCE
+        self._gives_up, self._deadline = self._deadline, AT_ONCE
         if self._endpoint is not None:
             self._endpoint.lane.enlist(self._endpoint)
 
     def handle_timeout(self, now: float) -> list[Event]:
         """See :meth:`Connection.handle_timeout`."""
         if self._deadline == AT_ONCE and self.inner is None and not self._closing:
+            self._deadline = self._gives_up
             choice, self._choice = self._choice, None
             return self._begin(choice, now)
         return super().handle_timeout(now)

@@ -431,3 +431,52 @@ def test_losing_the_transport_is_told_once():
     other.endpoint.transport_lost(lost, 0.0)
 
     assert [type(event) for event in other.events] == [Established, Failed, ConnectionClosed]
+
+
+@pytest.mark.parametrize("answer", ["certificate", "none", "refusal", "bug"])
+def test_a_choice_that_waits(answer):
+    """The bytes that come meanwhile are kept, and the deadline stands."""
+    from sansio_pingora.machine import RunFilter
+    from sansio_pingora.tls import ChooseLater
+
+    one = client()
+    other = server(choose=lambda hello: ChooseLater(lambda: hello), deadline=5.0)
+    other.endpoint.receive_data(one.take(), 0.0)
+    lookup = next(member for member in other.endpoint.lane.drain(0.0) if member is not other.endpoint)
+    (command,) = lookup.take_commands()
+    assert isinstance(command, RunFilter)
+    assert command.call().server_name == "localhost"
+    assert other.layer.deadline == 5.0
+    if answer == "refusal":
+        lookup.fail(1, Error(ErrorType.CUSTOM, "not you", name="Refused"), 1.0)
+    elif answer == "bug":
+        lookup.fail(1, Error(ErrorType.INTERNAL_ERROR, "a filter raised", cause=KeyError("x")), 1.0)
+    else:
+        lookup.resume(1, cert() if answer == "certificate" else None, 1.0)
+    other.endpoint.lane.drain(1.0)
+    if answer in {"certificate", "none"}:
+        assert other.layer.deadline == 5.0
+    pump(one, other)
+
+    if answer in {"certificate", "none"}:
+        assert one.kinds == other.kinds == ["Established"]
+    else:
+        assert other.error.etype is ErrorType.TLS_HANDSHAKE_FAILURE
+        assert ("not you" if answer == "refusal" else "KeyError") in str(other.error)
+        assert one.error.etype is ErrorType.TLS_HANDSHAKE_FAILURE
+
+
+def test_who_leaves_while_the_choice_waits():
+    from sansio_pingora.machine import StopFilters
+    from sansio_pingora.tls import ChooseLater
+
+    one = client()
+    other = server(choose=lambda hello: ChooseLater(lambda: hello))
+    other.endpoint.receive_data(one.take(), 0.0)
+    lookup = next(member for member in other.endpoint.lane.drain(0.0) if member is not other.endpoint)
+    lookup.take_commands()
+    other.endpoint.transport_lost(None, 1.0)
+
+    assert [type(command) for command in lookup.take_commands()] == [StopFilters]
+    lookup.resume(1, cert(), 2.0)
+    assert other.kinds == ["ConnectionClosed"]
