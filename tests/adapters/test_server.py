@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from websockets.sync.client import connect
 
-from sansio_pingora import Response
+from sansio_pingora import HttpPeer, PeerOptions, ProxyHttp, Response
 from sansio_pingora.apps import HttpServerApp, OriginApp
 from sansio_pingora.server import (
     ExecutionPhase,
@@ -27,9 +28,10 @@ from sansio_pingora.server import (
 )
 from sansio_pingora.services import BackgroundService, FailurePolicy, Service
 from sansio_pingora.session import Sleep
+from sansio_pingora.upstreams import ALPN
 from sansio_pingora.wire import ResponseHeader
 from sansio_pingora_posix import HandOverFailed, Receiver, Sender
-from tests.adapters.harness import GET, PATIENCE, client, until
+from tests.adapters.harness import GET, PATIENCE, client, served, until
 
 every_runtime = pytest.mark.parametrize("runtime", ["asyncio", "gevent", "threads"])
 P = ExecutionPhase
@@ -67,10 +69,16 @@ class Run:
 
 
 def make(
-    runtime: str, app: object = None, *, listen: str = "127.0.0.1:0", opt: Opt | None = None, **conf: object
+    runtime: str,
+    app: object = None,
+    *,
+    listen: str = "127.0.0.1:0",
+    h2c: bool = False,
+    opt: Opt | None = None,
+    **conf: object,
 ) -> Server:
     server = Server(opt, ServerConf(runtime=runtime, **{"grace_period_seconds": 10.0, **conf}))  # type: ignore[arg-type]
-    web = Service("web", OriginApp() if app is None else app)
+    web = Service("web", OriginApp() if app is None else app, h2c=h2c)
     web.add_tcp(listen)
     server.add_service(web)
     return server
@@ -285,6 +293,54 @@ def test_ten_upgrades_over_all_runtimes_without_a_lost_request(rounds, tmp_path)
         for run in runs:
             run.server.shutdown(ShutdownSignal.FAST_SHUTDOWN)
             run.join()
+
+
+def test_upgrades_behind_a_proxy_that_speaks_http2(tmp_path):
+    class Over(ProxyHttp):
+        def upstream_peer(self, session, ctx):
+            return HttpPeer("{}:{}".format(*old.address()), options=PeerOptions(alpn=ALPN.H2, max_h2_streams=100))
+
+    sock = str(tmp_path / "up.sock")
+    old = Run(make("asyncio", h2c=True, upgrade_sock=sock)).up()
+    runs = [old]
+    try:
+        with served(Over(), "threads") as proxy:
+            load = Load(proxy.address, 12)
+            for runtime in ["threads", "gevent", "asyncio"]:
+                load.more()
+                new = Run(make(runtime, opt=Opt(upgrade=True), h2c=True, upgrade_sock=sock))
+                runs.append(new)
+                until((tmp_path / "up.sock").exists)
+                old.server.shutdown(ShutdownSignal.GRACEFUL_UPGRADE)
+                new.up()
+                assert old.join() == 0
+                old = new
+            load.more()
+            load.end()
+    finally:
+        for run in runs:
+            run.server.shutdown(ShutdownSignal.FAST_SHUTDOWN)
+            run.join()
+
+
+def test_a_websocket_stays_with_the_old_process_until_the_end_of_the_grace_period(tmp_path):
+    sock = str(tmp_path / "up.sock")
+    with up(make("asyncio", upgrade_sock=sock)) as old, connect("ws://{}:{}/ws".format(*old.address())) as ws:
+        ws.send("before")
+        assert ws.recv(PATIENCE) == "before"
+        new = Run(make("threads", opt=Opt(upgrade=True), upgrade_sock=sock))
+        try:
+            until((tmp_path / "up.sock").exists)
+            old.server.shutdown(ShutdownSignal.GRACEFUL_UPGRADE)
+            new.up()
+            until(lambda: P.SHUTDOWN_GRACE_PERIOD in old.phases)
+            ws.send("after")
+            assert ws.recv(PATIENCE) == "after"
+            ws.close()
+            assert old.join() == 0
+        finally:
+            new.server.shutdown(ShutdownSignal.FAST_SHUTDOWN)
+            new.join()
 
 
 def dies_at_once(receiver: Receiver) -> None:
