@@ -181,6 +181,11 @@ class _Connection:
         over = self._h2.state_machine.state is ConnectionState.CLOSED  # the h2 library says nothing behind a GOAWAY
         return not (self.end.closed or self.end.dead or self._gone or over)
 
+    def _is_open(self, request: ScriptedRequest) -> bool:
+        """The h2 library lets something be said on the stream: the client may have reset it in the same breath."""
+        stream = self._h2.streams.get(request.stream)
+        return self._usable() and not request.reset and stream is not None and not stream.closed
+
     def _flush(self) -> None:
         data = self._h2.data_to_send()
         if data and not self.end.closed and not self.end.dead:
@@ -245,19 +250,19 @@ class _Connection:
             return
         self._h2.increment_flow_control_window(size)
         request = self.requests.get(stream)
-        if request is not None and not (request.complete or request.reset):
+        if request is not None and not request.complete and self._is_open(request):
             self._h2.increment_flow_control_window(size, stream)
         self._flush()
 
     def _first_credit(self, request: ScriptedRequest) -> None:
-        if self._usable() and not (request.complete or request.reset):
+        if not request.complete and self._is_open(request):
             self._h2.increment_flow_control_window(_CREDIT, request.stream)
             self._flush()
 
     # ── answers ──────────────────────────────────────────────────────────────────────
 
     def _answer(self, request: ScriptedRequest) -> None:
-        if not self._usable() or request.reset or request.stream > self.last or request.told:
+        if not self._is_open(request) or request.stream > self.last or request.told:
             return
         rng = self._rng
         if not request.complete:
@@ -290,7 +295,7 @@ class _Connection:
 
     def _pump(self, request: ScriptedRequest) -> None:
         h2 = self._h2
-        while request.rest and request.told and not request.reset and self._usable():
+        while request.rest and request.told and self._is_open(request):
             room = min(h2.local_flow_control_window(request.stream), h2.max_outbound_frame_size, 10_000)
             if room <= 0:
                 return
@@ -315,8 +320,8 @@ class _Connection:
 
     def _reset(self, request: ScriptedRequest, state: str) -> None:
         request.resets_at = ""
-        if state == "end" and request.complete:
-            return  # it is closed
+        if not self._is_open(request):
+            return
         self.world.faults.count(f"h2 origin resets in {state}")
         code = ErrorCodes.INTERNAL_ERROR
         if state == "head" and self._rng.chance(0.5):
