@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from sansio_pingora.tcp_info import TcpInfo
 
-__all__ = ["BindTo", "DialOptions", "Probe", "SocketAddr", "TcpKeepalive", "Tracer", "TransportInfo"]
+__all__ = ["BindTo", "DialOptions", "Probe", "Resolve", "SocketAddr", "TcpKeepalive", "Tracer", "TransportInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +154,14 @@ class DialOptions:
     """Connects instead, and may block; gives a socket, or an object with ``read(size)`` and ``write(data)``."""
     tweak: Callable[[Any], None] | None = field(default=None, compare=False)
     """Called with the socket just before it connects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Command of a coordinator: look *address* up.
+
+    Answered by ``resume(token, addresses)``, a list of numeric ones, or ``fail(token, error)``.
+    """
+
+    token: int
+    address: SocketAddr

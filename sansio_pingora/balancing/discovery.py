@@ -6,9 +6,10 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Protocol
 
 from sansio_pingora.balancing.backend import Backend
-from sansio_pingora.session import Call
+from sansio_pingora.session import Call, LaneEffect
+from sansio_pingora.transport import Resolve, SocketAddr
 
-__all__ = ["CallDiscovery", "Discovery", "Found", "StaticDiscovery"]
+__all__ = ["CallDiscovery", "Discovery", "DnsDiscovery", "Found", "StaticDiscovery"]
 
 Found = tuple[Iterable[Backend], Mapping[Backend, bool]]
 """The backends, and which of them are to be switched on or off; those that are not named stay as they are."""
@@ -34,6 +35,36 @@ class StaticDiscovery:
         """See :class:`Discovery`."""
         yield from ()
         return self.backends, {}
+
+
+class _LookUp(LaneEffect):
+    __slots__ = ("_address",)
+
+    def __init__(self, address: SocketAddr) -> None:
+        self._address = address
+
+    def begin(self, waiter: Any, token: int) -> tuple[int, Any]:
+        waiter.give(Resolve(token, self._address))
+        return token, None
+
+
+class DnsDiscovery:
+    """Every address of each of *names*, ``host:port``, by the resolver of the runtime; all of one name weigh the same.
+
+    Where one name cannot be resolved the whole set stays what it is.
+    """
+
+    def __init__(self, names: Iterable[Backend | str]) -> None:
+        self.names = [Backend(one) if isinstance(one, str) else one for one in names]
+
+    def discover(self) -> Generator[Any, Any, Found]:
+        """See :class:`Discovery`."""
+        found: dict[SocketAddr, Backend] = {}
+        for name in self.names:
+            addresses: list[SocketAddr] = yield _LookUp(name.addr)
+            for address in addresses:
+                found.setdefault(address, Backend(address, name.weight, name.ext))
+        return list(found.values()), {}
 
 
 class CallDiscovery:

@@ -27,7 +27,7 @@ from sansio_pingora.machine import (
 from sansio_pingora.testing.filter_calls import FilterCall, FilterCancelled, as_filter_error
 from sansio_pingora.testing.link import End
 from sansio_pingora.testing.world import TICK, Attempt, OracleBroken, World
-from sansio_pingora.transport import TransportInfo
+from sansio_pingora.transport import Resolve, SocketAddr, TransportInfo
 
 if TYPE_CHECKING:
     from sansio_pingora.machine import Application
@@ -243,6 +243,8 @@ class Driver:
                     if self._rng.below(2):  # a thread cannot be stopped: its answer comes all the same
                         self.world.faults.count("filter stale")
                         self.world.after(self._rng.uniform(0.0, 2.0), self._answer_stale, key)
+            elif isinstance(command, Resolve):
+                self.world.after(0.001, self._resolve, (coordinator, command))
             elif isinstance(command, LogLine):
                 self.log.append(command)
                 self.world.note(self.name, "log", f"{command.level} {command.text}")
@@ -250,6 +252,16 @@ class Driver:
                 raise AssertionError("the simulation asks no connection filter")
             else:
                 assert_never(command)
+
+    def _resolve(self, what: tuple[Coordinator, Resolve]) -> None:
+        coordinator, command = what
+        address = command.address
+        hosts = self.world.names.get(address.host)
+        if hosts is None:
+            self.deliver(coordinator.fail, command.token, Error(ErrorType.CONNECT_ERROR, f"no host {address.host!r}"))
+        else:
+            found = [SocketAddr(host, address.port) for host in hosts]
+            self.deliver(coordinator.resume, command.token, found)
 
     # ── timers ───────────────────────────────────────────────────────────────────────
 

@@ -116,6 +116,8 @@ class World:
         self.faults = Faults(self.rng.fork("faults"), self.weather.chances)
         self.trace: list[TraceLine] = []
         self.drivers: list[Driver] = []
+        self.names: dict[str, list[str]] = {}
+        """What the resolver knows: the addresses of each host. Dials go to what they are given."""
         self.oracles: list[Oracle] = []
         self.watchers: list[Oracle] = []
         """Those of the oracles that want to see every settled lane."""

@@ -8,6 +8,7 @@ from sansio_pingora import ProxyHttp
 from sansio_pingora.balancing import (
     Backend,
     CallDiscovery,
+    DnsDiscovery,
     HttpHealthCheck,
     LeastConnections,
     LoadBalancer,
@@ -95,3 +96,23 @@ def test_the_lanes_of_threads_share_a_balancer():
             until(lambda: not balancer.backends.ready(Backend(nowhere)))
             for _ in range(10):
                 assert answers(server, 1) == [b"a"]
+
+
+def test_a_name_is_resolved(runtime):
+    with origin(saying(b"a")) as a:
+        port = a.address[1]
+        balancer = LoadBalancer(DnsDiscovery([f"localhost:{port}"]), update_frequency=0.02)
+        with served(Balanced(balancer), runtime, background=balancer) as server:
+            until(lambda: balancer.discovered)
+            assert Backend(a.peer) in balancer.backends.get_backend()
+            assert answers(server, 3) == [b"a"] * 3
+
+
+def test_a_name_that_is_not_known_leaves_the_set(runtime):
+    balancer = LoadBalancer(DnsDiscovery(["nobody.invalid:80"]))
+    with served(Balanced(balancer), runtime, background=balancer) as server:
+        until(lambda: balancer.discovered)
+        assert balancer.backends.get_backend() == []
+        with client(server.address) as peer:
+            peer.send(GET)
+            assert peer.status() == 503

@@ -9,6 +9,7 @@ from sansio_pingora.apps import Beside, HttpServerApp, HttpService, OriginApp
 from sansio_pingora.balancing import (
     Backend,
     CallDiscovery,
+    DnsDiscovery,
     HttpHealthCheck,
     LoadBalancer,
     OutlierDetection,
@@ -438,3 +439,20 @@ def test_arguments_out_of_range_are_refused(arguments, text):
 def test_checks_out_of_range_are_refused(make, text):
     with pytest.raises(ValueError, match=text):
         make()
+
+
+def test_every_address_of_a_name_and_those_that_change():
+    world = World(seed=1)
+    world.names = {"app.internal": ["10.0.0.10"], "more.internal": ["10.0.0.11", "10.0.0.10"]}
+    balancer = LoadBalancer(DnsDiscovery(["app.internal:80", Backend("more.internal:80", 3)]), update_frequency=10.0)
+    _, driver = running(balancer, world)
+    world.run(1.0)
+    assert balancer.backends.get_backend() == [Backend(A), Backend(B, 3)]
+    assert ask(world).startswith(b"HTTP/1.1 200 ")
+    world.names["app.internal"] = ["10.0.0.12"]
+    world.run(11.0)
+    assert balancer.backends.get_backend() == [Backend(A, 3), Backend(B, 3), Backend(C)]
+    del world.names["more.internal"]
+    world.run(21.0)
+    assert len(balancer.backends.get_backend()) == 3
+    assert "no host 'more.internal'" in texts(driver)[-1]

@@ -12,6 +12,7 @@ import math
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, assert_never
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType
@@ -30,7 +31,9 @@ from sansio_pingora.machine import (
     RunFilter,
     StopFilters,
 )
-from sansio_pingora.transport import SocketAddr
+from sansio_pingora.transport import Resolve, SocketAddr
+from sansio_pingora_posix.addresses import resolve
+from sansio_pingora_posix.faults import connect_error
 from sansio_pingora_posix.logs import write_log
 
 __all__ = ["LaneRunner", "call_error", "contain"]
@@ -151,6 +154,16 @@ class LaneRunner(ABC):
         self.lane.run_posted(_posted_failed)
         self.settle(now)
 
+    def resolve(self, address: SocketAddr) -> list[SocketAddr]:
+        """Look a name up. Called where a call may block."""
+        return resolve(address)
+
+    def _look_up(self, address: SocketAddr) -> list[SocketAddr]:
+        try:
+            return self.resolve(address)
+        except OSError as exc:
+            raise connect_error(exc, address) from exc
+
     def execute(self, owner: Coordinator, command: Command, now: float) -> None:
         """Obey one command of *owner*."""
         match command:
@@ -162,6 +175,8 @@ class LaneRunner(ABC):
                 self.cancel_dial(owner, token)
             case StopFilters():
                 self.stop_filters(owner)
+            case Resolve(token, address):
+                self.run_filter(owner, RunFilter(token, partial(self._look_up, address)), now)
             case LogLine():
                 write_log(command)
             case Admit(transport, admitted):

@@ -12,8 +12,8 @@ from typing import Any
 from sansio_pingora.errors import Error
 from sansio_pingora.listeners import AcceptPolicy
 from sansio_pingora.machine import Acceptor, Coordinator, Dial, RunFilter
-from sansio_pingora.transport import SocketAddr, TransportInfo
-from sansio_pingora_posix.addresses import is_numeric, resolve
+from sansio_pingora.transport import TransportInfo
+from sansio_pingora_posix.addresses import is_numeric
 from sansio_pingora_posix.connecting import Connecting
 from sansio_pingora_posix.lane_runner import LaneRunner, call_error
 from sansio_pingora_posix.listener import Listener
@@ -44,10 +44,6 @@ class SocketLane(LaneRunner):
     @abstractmethod
     def offload(self, call: Callable[[], Any], done: Done) -> None:
         """Run *call*, which may block, off the lane; then ``done(value, exception, now)`` on it, and settle."""
-
-    def resolve(self, address: SocketAddr) -> list[SocketAddr]:
-        """Resolve a name, off the lane."""
-        return resolve(address)
 
     # ── listening ────────────────────────────────────────────────────────────────────
 
