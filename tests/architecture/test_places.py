@@ -14,7 +14,7 @@ FOLDERS = (".ci", "adapters", "benchmarks", "docs", "examples", "fuzz", "sansio_
 TEXT = {".cfg", ".ini", ".json", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml", ""}
 HOMES = re.compile(r"(?<![\w./])/(?:home|root|Users)/[\w.-]+/")
 
-EVERYWHERE = {"//", "/usr/", "/usr/local/"}
+EVERYWHERE = {"//", "/tmp/", "/usr/", "/usr/local/"}
 
 
 def files() -> list[Path]:
