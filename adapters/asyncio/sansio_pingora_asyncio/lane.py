@@ -9,6 +9,7 @@ import math
 import socket
 from collections.abc import Callable
 from functools import partial
+from mmap import mmap
 from time import monotonic
 from typing import Any
 
@@ -47,7 +48,8 @@ class AsyncioLane(LaneRunner):
         # uvloop saves a copy of 64 KiB and loses nothing on less; asyncio joins them itself, or, since 3.12,
         # calls sendmsg, which makes a small answer 2 µs dearer.
         self.scatters = not isinstance(self.loop, asyncio.BaseEventLoop)
-        self.buffer = memoryview(bytearray(READ_SIZE))
+        # Of whole pages: into memory that is not aligned, the kernel copies large readings at half the speed.
+        self.buffer = memoryview(mmap(-1, READ_SIZE))
         self._settling = False
         self._stirred = False
         self._rung = False
