@@ -7,6 +7,7 @@ judge of every frame, window and state.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -296,7 +297,8 @@ class Http2Client:
             if turn.talk is not None:
                 turn.talk.ended()
                 if self._queues.pop(turn.stream, None) is not None:
-                    self._h2.end_stream(turn.stream)
+                    with suppress(StreamClosedError):  # the server has reset it, in the same breath
+                        self._h2.end_stream(turn.stream)
         elif isinstance(event, StreamReset) and not turn.outcome:
             turn.outcome = "reset"
             if turn.talk is not None:
