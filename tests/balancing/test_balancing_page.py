@@ -1,21 +1,18 @@
 """The examples of docs/balancing.md run."""
 
 import re
-from pathlib import Path
 
 from sansio_pingora.apps import Beside, HttpService, OriginApp
 from sansio_pingora.balancing import SELECTIONS, Backend
 from sansio_pingora.proxy import HttpProxy
 from sansio_pingora.testing import Raw, World
+from tests.pages import blocks, page, run_blocks
 
-PAGE = (Path(__file__).parents[2] / "docs" / "balancing.md").read_text("utf-8")
+PAGE = page("balancing.md")
 
 
 def names():
-    found = {"__name__": "page"}
-    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
-        exec(compile(block, "<balancing.md>", "exec"), found)
-    return found
+    return run_blocks("balancing.md", blocks(PAGE))
 
 
 def test_the_blocks_run_and_the_first_one_balances():

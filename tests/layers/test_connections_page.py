@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -15,9 +14,10 @@ from sansio_pingora.transport import SocketAddr
 from sansio_pingora.upstreams import PeerOptions
 from sansio_pingora_posix import Control
 from tests.adapters.harness import GET, OK, PATIENCE, Echo, To, answering, client, origin, served
+from tests.pages import blocks, page, run_blocks
 
-PAGE = (Path(__file__).parents[2] / "docs" / "connections.md").read_text("utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PAGE = page("connections.md")
+BLOCKS = blocks(PAGE)
 MARKERS = [
     "def run",
     "class Blocklist",
@@ -31,10 +31,8 @@ MARKERS = [
 
 def names(marker):
     """What the block with *marker* defines."""
-    found = {"__name__": "connections"}
     (block,) = (block for block in BLOCKS if marker in block)
-    exec(compile(block, "<connections.md>", "exec"), found)
-    return found
+    return run_blocks("connections.md", [block])
 
 
 def test_every_block_is_tested_here():

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import gzip
 import inspect
-import re
-from pathlib import Path
 
 import pytest
 
 from sansio_pingora.modules import GrpcWebBridge, HttpModule, ResponseCompression
 from sansio_pingora.proxy import HttpProxy
 from sansio_pingora.upstreams import ALPN
+from tests.pages import blocks, page, run_blocks
 from tests.proxy.harness import Bench, dechunk, head_of, status_of
 
-PAGE = (Path(__file__).parents[2] / "docs" / "modules.md").read_text("utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PAGE = page("modules.md")
+BLOCKS = blocks(PAGE)
 
 
 @pytest.fixture(scope="module")
 def names():
-    found = {"__name__": "modules"}
-    for block in BLOCKS:
-        exec(compile(block, "modules.md", "exec"), found)
-    return found
+    return run_blocks("modules.md", BLOCKS)
 
 
 def test_modules_of_ones_own(names):

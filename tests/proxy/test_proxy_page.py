@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
@@ -14,18 +13,16 @@ from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.limits import Limits
 from sansio_pingora.proxy import HttpProxy, ProxyHttp, ProxyOptions
 from sansio_pingora.proxy.proxy_http import PHASES, PLAIN_PHASES
+from tests.pages import blocks, page, run_blocks
 from tests.proxy.harness import OK, Bench, head_of, status_of
 
-PAGE = (Path(__file__).parents[2] / "docs" / "proxy.md").read_text("utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PAGE = page("proxy.md")
+BLOCKS = blocks(PAGE)
 
 
 @pytest.fixture(scope="module")
 def names():
-    found = {"__name__": "proxy"}
-    for block in BLOCKS:
-        exec(compile(block, "proxy.md", "exec"), found)
-    return found
+    return run_blocks("proxy.md", BLOCKS)
 
 
 def test_blocks_are_short():

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import re
 import socket
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -18,10 +16,11 @@ from sansio_pingora.testing import Raw, World
 from sansio_pingora.wire import Header, RequestHeader
 from tests.apps.bench import body_of, get, http, post, status_of
 from tests.apps.serving import serving
+from tests.pages import blocks, page, run_blocks
 from tests.session.kinds import http2
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sessions.md").read_text("utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PAGE = page("sessions.md")
+BLOCKS = blocks(PAGE)
 MARKERS = [
     "class Upload",
     "def serve_client",
@@ -35,11 +34,11 @@ MARKERS = [
 
 def names(*markers):
     """What the blocks with *markers* define, the later ones seeing the earlier."""
-    found = {"__name__": "sessions"}
+    found = []
     for marker in markers:
         (block,) = (block for block in BLOCKS if marker in block)
-        exec(compile(block, "<sessions.md>", "exec"), found)
-    return found
+        found.append(block)
+    return run_blocks("sessions.md", found)
 
 
 def test_every_block_is_tested_here():

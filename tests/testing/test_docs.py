@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import unittest
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text("utf-8")
-TOY, PROPERTY, MENDED, HTTP2, STATEFUL, NETWORK, FIXTURE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+from tests.pages import blocks, page
+
+PAGE = page("testing.md")
+TOY, PROPERTY, MENDED, HTTP2, STATEFUL, NETWORK, FIXTURE = blocks(PAGE)
 
 
 def found_by(names, most=400):

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
 import sansio_pingora
+from tests.pages import blocks, page, run_blocks
 
-PAGE = (Path(__file__).parents[2] / "docs" / "tls.md").read_text("utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PAGE = page("tls.md")
+EXAMPLES = blocks(PAGE)
 
 
 @pytest.mark.parametrize("source", EXAMPLES)
 def test_an_example_runs(source, monkeypatch):
     served = []
     monkeypatch.setattr(sansio_pingora, "serve", lambda app, **options: served.append((app, options)))
-    names = {}
-    exec(compile(source, "docs/tls.md", "exec"), names)
+    names = run_blocks("tls.md", [source])
 
     if served:
         assert str(served[0][1]["listen"][0].address) == "127.0.0.1:8443"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from sansio_pingora.cli.client import Client
 from tests.apps.serving import serving
+from tests.pages import blocks, page
 
-PAGE = (Path(__file__).parents[2] / "docs" / "websocket.md").read_text("utf-8")
-APPLICATION, STORY, MACHINE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PAGE = page("websocket.md")
+APPLICATION, STORY, MACHINE = blocks(PAGE)
 
 
 def test_the_application():
