@@ -8,17 +8,15 @@ other does not, the reason is in the table. Stand-alone, for long runs::
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from time import monotonic
 from typing import Any
 
 from tests.http1.generated import cut, mutated, pipeline, response
 from tests.http1.runs import Run, run_client, run_server
+from tests.seeds import run_seeds
 
 __all__ = ["NATIVE_REFUSES", "REFERENCE_REFUSES", "Tally", "category", "compare", "disagreement", "report"]
 
@@ -158,25 +156,5 @@ def report(tally: Tally) -> str:
     return "\n".join(lines + tally.faults)
 
 
-def main(write: Callable[[str], object] = sys.stdout.write) -> int:
-    """Run over seeds, with a line of progress every ten seconds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=100_000)
-    parser.add_argument("--first-seed", type=int, default=0)
-    options = parser.parse_args()
-    tally = Tally()
-    began = told = monotonic()
-    for seed in range(options.first_seed, options.first_seed + options.inputs):
-        compare(seed, tally)
-        if monotonic() - told > 10:
-            told = monotonic()
-            write(f"{told - began:5.0f} s  {tally}\n")
-            sys.stdout.flush()
-        if len(tally.faults) >= 20:
-            break
-    write(f"{monotonic() - began:5.0f} s  {report(tally)}\n")
-    return 1 if tally.faults else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_seeds(__doc__, Tally(), compare, report))

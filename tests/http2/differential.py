@@ -8,7 +8,6 @@ otherwise, the reason is in the table. Stand-alone, for long runs::
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections import Counter
@@ -16,7 +15,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from random import Random
-from time import monotonic
 from typing import Any, NamedTuple
 
 from hpack import Decoder
@@ -32,6 +30,7 @@ from tests.http2.differences import READ_OTHERWISE, Row
 from tests.http2.generated import Asked, conversation, cut, mutated, split
 from tests.http2.peer import END_HEADERS, END_STREAM, Kind
 from tests.http2.runs import plain
+from tests.seeds import run_seeds
 
 __all__ = ["Said", "Tally", "compare", "described", "disagreement", "first_difference", "read", "report", "row_of"]
 
@@ -319,26 +318,5 @@ def report(tally: Tally) -> str:
     return "\n".join(lines + tally.faults[:40])
 
 
-def main(write: Callable[[str], object] = sys.stdout.write) -> int:
-    """Run over seeds, with a line of progress every ten seconds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=100_000)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--keep-going", action="store_true", help="do not stop at 20 unexplained disagreements")
-    options = parser.parse_args()
-    tally = Tally()
-    began = told = monotonic()
-    for seed in range(options.first_seed, options.first_seed + options.inputs):
-        compare(seed, tally)
-        if monotonic() - told > 10:
-            told = monotonic()
-            write(f"{told - began:5.0f} s  {tally}\n")
-            sys.stdout.flush()
-        if len(tally.faults) >= 20 and not options.keep_going:
-            break
-    write(f"{monotonic() - began:5.0f} s  {report(tally)}\n")
-    return 1 if tally.faults else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_seeds(__doc__, Tally(), compare, report))
