@@ -59,7 +59,7 @@ class ScriptedRequest:
     body: bytearray = field(default_factory=bytearray)
     complete: bool = False
     refused: float | None = None
-    """When the client was told that it was not processed."""
+    """When the client was told that it was not processed: before it arrived, when a GOAWAY had left already."""
     reset: bool = False
     answered: Answered | None = None
     rest: bytes = b""
@@ -99,6 +99,7 @@ class _Connection:
         self.requests: dict[int, ScriptedRequest] = {}
         self.last = _EVERY
         """Streams above it are not processed."""
+        self._last_said: float | None = None  # when the client was told
         rng = self._rng = origin.rng.fork(f"connection {len(origin.connections)}")
         self.plan = _Plan(rng, origin.misbehaves, origin.calm)
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
@@ -226,7 +227,7 @@ class _Connection:
         request = ScriptedRequest(stream, token, fields.get(b":method", b""), self.world.now, fields)
         self.origin.requests.append(request)
         if stream > self.last:  # of it nothing is heard; the GOAWAY before it said so
-            request.refused = self.world.now
+            request.refused = self._last_said
             return
         self.requests[stream] = request
         if self._rng.chance(self.plan.resets):
@@ -356,6 +357,7 @@ class _Connection:
             if unanswered:
                 highest = max(0, min(unanswered) - 1)
         self.last = highest
+        self._last_said = self.world.now
         for stream, request in self.requests.items():
             if stream > highest and not request.told:
                 self.world.faults.count("h2 origin GOAWAY refuses a stream")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -394,11 +395,15 @@ class RetrySafety(HttpOracle):
         self._http2(world, written)
 
     def _http2(self, world: World, written: dict[bytes, str]) -> None:
-        """Over HTTP/2 an origin can say that it has not processed a request; before that it is not sent again."""
+        """Over HTTP/2 an origin can say that it has not processed a request; before that it is not sent again.
+
+        Which was the first to be refused counts, not which came first: one may still be on its way when the GOAWAY
+        that refuses it has been heard, and the next is there sooner.
+        """
         before: dict[bytes, ScriptedRequest] = {}
         for request in sorted(
             (request for script in self.case.http2_scripts for request in script.requests),
-            key=lambda request: request.arrived,
+            key=lambda request: (math.inf if request.refused is None else request.refused, request.arrived),
         ):
             token = request.token
             if not token or request.method in IDEMPOTENT:

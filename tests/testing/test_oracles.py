@@ -18,6 +18,7 @@ from sansio_pingora.testing import (
     World,
 )
 from sansio_pingora.testing.clients import Client, Plan, Turn
+from sansio_pingora.testing.http2_scripts import ScriptedRequest
 from sansio_pingora.testing.http_oracles import (
     AnswerOnce,
     CanonicalOut,
@@ -343,6 +344,32 @@ def test_a_post_that_was_sent_twice():
 
     with pytest.raises(OracleBroken, match="I-7"):
         story.judged(RetrySafety)
+
+
+# When an attempt reached its origin, and when the proxy was told there that it is not processed.
+REFUSED_FIRST = [(1.0, 2.0), (3.0, None)]
+REFUSED_WHILE_ON_ITS_WAY = [(3.0, None), (4.0, 2.0)]
+REFUSED_TOO_LATE = [(1.0, 4.0), (3.0, None)]
+NEVER_REFUSED = [(1.0, None), (3.0, None)]
+TOO_EARLY_AND_BOTH_REFUSED = [(1.0, 5.0), (2.0, 3.0)]
+
+
+def scripted(attempts):
+    story = Story(b"a", method=b"POST")
+    requests = [ScriptedRequest(1, b"a", b"POST", arrived, {}, refused=refused) for arrived, refused in attempts]
+    story.case.http2_scripts.append(SimpleNamespace(requests=requests))
+    return story
+
+
+@pytest.mark.parametrize("attempts", [REFUSED_FIRST, REFUSED_WHILE_ON_ITS_WAY])
+def test_a_post_that_was_refused_may_be_sent_again(attempts):
+    scripted(attempts).judged(RetrySafety)
+
+
+@pytest.mark.parametrize("attempts", [REFUSED_TOO_LATE, NEVER_REFUSED, TOO_EARLY_AND_BOTH_REFUSED])
+def test_a_post_that_was_sent_again_before_it_was_refused(attempts):
+    with pytest.raises(OracleBroken, match="I-7"):
+        scripted(attempts).judged(RetrySafety)
 
 
 def test_a_get_may_be_sent_twice():
