@@ -41,6 +41,8 @@ __all__ = ["Http2Client", "Http2Plan", "Http2Turn", "plan_http2_client"]
 
 _HEADER = 9
 _GOAWAY = 7
+_TINY = 16
+_TINY_FRAMES = 500
 
 
 @dataclass(slots=True)
@@ -99,6 +101,7 @@ class Http2Client:
         self._going = False  # the server takes no more streams
         self._last_allowed = 2**31 - 1
         self._buffer = b""
+        self._tiny = 0  # frames of _TINY bytes at most
 
     # ── the link ─────────────────────────────────────────────────────────────────────
 
@@ -312,6 +315,9 @@ class Http2Client:
             self._h2.increment_flow_control_window(size)
         else:
             self._h2.acknowledge_received_data(size, turn.stream)
+            self._tiny += size <= _TINY
+            if self._tiny == _TINY_FRAMES:  # a byte at a time has shown what it can
+                self._change_window(self.plan.window + 200_000)
         self._flush()
 
     # ── conversations ────────────────────────────────────────────────────────────────
@@ -340,7 +346,8 @@ class Http2Client:
     # ── trouble ──────────────────────────────────────────────────────────────────────
 
     def _change_window(self, window: int) -> None:
-        if self._usable():
+        # Never smaller: the h2 library takes what is on its way then for a breach.
+        if self._usable() and window > self._h2.local_settings.initial_window_size:
             self.world.faults.count("h2 client changes its window")
             self._h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: window})
             self._flush()
@@ -433,7 +440,6 @@ def plan_http2_client(rng: Random, name: str, misbehaves: bool, calm: bool) -> H
         if rng.chance(0.1):
             plan.vanishes = rng.uniform(0.0, 3.0)
     if rng.chance(0.3):
-        # Never smaller: the h2 library takes what is on its way then for a breach.
         plan.new_window = (rng.uniform(0.0, 0.5), plan.window + rng.pick((100, 10_000, 200_000)))
     if rng.chance(0.3):
         plan.pings = 1 + rng.below(5)
