@@ -155,6 +155,7 @@ def _limits(rng: Random, calm: bool) -> Limits:
             h2_connection_stall_timeout=1_000.0,
             read_timeout=1_000.0,
             write_timeout=1_000.0,
+            ws_ping_interval=1_000.0,
         )
     return Limits(
         first_byte_timeout=rng.pick((0.5, 4.0, 10.0)),

@@ -236,7 +236,7 @@ class Conversations(HttpOracle):
             if self.case.calm and not self.case.handed_over and not talk.rude:
                 if talk.outcome != "ended" or heard != said:
                     world.broken(
-                        "I-1", f"{talk.name}: {talk.outcome or 'never ended'}, though nothing failed: {talk!r}"
+                        "I-1", f"{talk.name}: {talk.outcome or 'never ended'}, though nothing failed: {talk!r}"[:400]
                     )
                 if talk.websocket and talk.code not in (1000, 4001):
                     world.broken("I-1", f"{talk.name}: closed with {talk.code}, though nothing failed")
