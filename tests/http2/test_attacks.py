@@ -7,7 +7,6 @@ the limit passes. What is held for a hostile peer is bounded, whatever it does.
 from __future__ import annotations
 
 import re
-import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -19,8 +18,22 @@ from sansio_pingora.http2.outflow import Outflow
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Closing
 from sansio_pingora.wire import Body, Failed, Header, ResponseHeader
+from tests.http2.floods import (
+    GET,
+    KIB,
+    MIB,
+    OF_CLIENTS,
+    OK,
+    PROVOCATIONS,
+    SMALL,
+    bomb,
+    cancelled,
+    flood,
+    grown,
+    odd,
+    repeated,
+)
 from tests.http2.peer import (
-    ACK,
     DEFAULT_FRAME,
     DEFAULT_WINDOW,
     LARGEST,
@@ -47,50 +60,12 @@ from tests.http2.runs import (
 from tests.http2.situations import SITUATIONS
 from tests.http2.work import calls_of
 
-KIB = 1024
-MIB = 1024 * KIB
-GET = block_of([(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a.test"), (b":path", b"/")])
-OK = block_of([(b":status", b"200")])
-
-
-def flood(session: Session, blows: Iterator[bytes], limit: int, *, code: int = Code.ENHANCE_YOUR_CALM) -> int:
-    """Blow after blow until the connection ends; how many it took. Time stands still."""
-    for taken, blow in enumerate(blows, 1):
-        session.deliver(blow)
-        if session.over:
-            is_connection_error(session, code)
-            assert taken <= 2 * limit + 1, f"{taken} where {limit} are allowed"
-            return taken
-        assert taken <= 2 * limit + 1, f"{taken} and no end where {limit} are allowed"
-    raise AssertionError("the flood dried up")
-
 
 def withstood(session: Session, blows: Iterator[bytes], number: int) -> None:
     """So many pass."""
     for _ in range(number):
         session.deliver(next(blows))
         assert not session.over, session.frames[-1]
-
-
-def repeated(make: Callable[[], bytes]) -> Iterator[bytes]:
-    while True:
-        yield make()
-
-
-def odd() -> Iterator[int]:
-    return count(3, 2)
-
-
-def grown(play: Callable[[], Any]) -> int:
-    """By how many bytes the memory in use grew at most while *play* ran."""
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        play()
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
 
 
 # ── H1: what would become another message in HTTP/1 ──────────────────────────────────
@@ -136,11 +111,6 @@ def test_h2_a_body_of_another_length(length):
 
 
 # ── H3: rapid reset (CVE-2023-44487) ─────────────────────────────────────────────────
-
-
-def cancelled(peer: Peer, streams: Iterator[int]) -> Iterator[bytes]:
-    for stream in streams:
-        yield peer.request(stream) + peer.rst(stream)
 
 
 def test_h3_rapid_reset():
@@ -217,32 +187,6 @@ def test_h3_the_limit_can_be_set():
 
 
 # ── H4: made you reset (CVE-2025-8671) ───────────────────────────────────────────────
-
-
-def opened(peer: Peer, stream: int, *, end: bool = True) -> bytes:
-    return peer.request(stream, "POST", end=end)
-
-
-PROVOCATIONS: dict[str, Callable[[Peer, int], bytes]] = {
-    "window update of 0": lambda p, s: opened(p, s) + raw(Kind.WINDOW_UPDATE, 0, s, bytes(4)),
-    "window that overflows": lambda p, s: opened(p, s) + raw(8, 0, s, LARGEST.to_bytes(4, "big")),
-    "DATA behind the end": lambda p, s: opened(p, s) + raw(Kind.DATA, 0, s, b"x"),
-    "HEADERS behind the end": lambda p, s: opened(p, s) + raw(Kind.HEADERS, 5, s, GET),
-    "PRIORITY of 4 bytes": lambda p, s: opened(p, s) + raw(Kind.PRIORITY, 0, s, bytes(4)),
-    "a stream that depends on itself": lambda p, s: opened(p, s) + p.priority(s, s),
-    "HEADERS that depend on themselves": lambda p, s: p.headers(s, request_fields(), priority=(s, 1, False)),
-    "a body too long": lambda p, s: p.request(s, "POST", "/", ("content-length", "1"), end=False) + p.data(s, b"xy"),
-    "a body too short": lambda p, s: (
-        p.request(s, "POST", "/", ("content-length", "2"), end=False) + p.data(s, b"x", end=True)
-    ),
-    "no body": lambda p, s: p.headers(s, request_fields("GET", "/", ("content-length", "2"))),
-    "a malformed head": lambda p, s: p.headers(s, request_fields("GET", "/", ("X-Upper", "1"))),
-    "no path": lambda p, s: p.headers(s, [(":method", "GET"), (":scheme", "http"), (":authority", "a.test")]),
-    "malformed trailers": lambda p, s: opened(p, s, end=False) + p.headers(s, [(":path", "/")]),
-    "trailers that end nothing": lambda p, s: opened(p, s, end=False) + raw(Kind.HEADERS, 4, s, GET),
-    "DATA behind their own reset": lambda p, s: opened(p, s, end=False) + p.rst(s) + raw(Kind.DATA, 0, s, b"x"),
-    "empty names": lambda p, s: p.headers(s, block=GET + literal(b"", b"")),
-}
 
 
 @pytest.mark.parametrize("name", PROVOCATIONS)
@@ -328,26 +272,6 @@ def test_h5_every_head_is_counted_anew():
 
 
 # ── H6: floods of small frames (CVE-2019-9511 to 9518, CVE-2020-11080) ───────────────
-
-SMALL: dict[str, tuple[Callable[[Peer], bytes], int]] = {
-    "PING": (lambda p: p.ping(), LIMITS.h2_ping_burst),
-    "PING answered without being asked": (lambda p: p.pong(b"unasked!"), LIMITS.h2_max_unasked_acks),
-    "SETTINGS": (lambda p: p.set({}), LIMITS.h2_settings_burst),
-    "SETTINGS with values": (lambda p: p.set({Set.WINDOW: 1000, Set.TABLE: 0}), LIMITS.h2_settings_burst),
-    "SETTINGS acknowledged without being asked": (lambda p: raw(Kind.SETTINGS, ACK), LIMITS.h2_max_unasked_acks),
-    "empty DATA": (lambda p: raw(Kind.DATA, 0, 1), LIMITS.h2_max_empty_frames),
-    "DATA of padding alone": (lambda p: p.data(1, b"", pad=10), LIMITS.h2_max_empty_frames),
-    "PRIORITY": (lambda p: p.priority(1), 2 * LIMITS.h2_max_priority_frames),
-    "PRIORITY of idle streams": (lambda p: p.priority(101), 2 * LIMITS.h2_max_priority_frames),
-    "WINDOW_UPDATE": (lambda p: p.window_update(0, 1), 5 + 2),
-    "WINDOW_UPDATE of a stream": (lambda p: p.window_update(1, 1), 5 + 2),
-    "unknown frames": (lambda p: raw(0x99), LIMITS.h2_max_unknown_frames),
-    "unknown frames of a stream": (lambda p: raw(0x99, 0, 1, b"x" * 9), LIMITS.h2_max_unknown_frames),
-}
-OF_CLIENTS: dict[str, tuple[Callable[[Peer], bytes], int]] = {
-    "PRIORITY_UPDATE": (lambda p: p.priority_update(1, b"u=1"), 2 * LIMITS.h2_max_priority_frames),
-    "PRIORITY_UPDATE of idle streams": (lambda p: p.priority_update(99, b"u=1"), 2 * LIMITS.h2_max_priority_frames),
-}
 
 
 @pytest.mark.parametrize("name", [*SMALL, *OF_CLIENTS])
@@ -608,13 +532,6 @@ def test_h6_single_bytes_cost_no_more_than_their_number(monkeypatch):
 
 
 # ── H7: compression bombs (CVE-2016-6581) ────────────────────────────────────────────
-
-
-def bomb(peer: Peer, stream: int, times: int) -> bytes:
-    """A field of 4,000 bytes put into the table, and *times* its index."""
-    name, value = b"x", b"y" * 3900
-    block = GET + literal(name, value, first=0x40) + b"\xbe" * times
-    return peer.headers(stream, block=block)
 
 
 def test_h7_a_bomb_is_answered_431():
