@@ -6,6 +6,7 @@
 #   make test-all  the suite on three Pythons, with assertions off, and with long profiles
 #   make lint      format, lint, types and import contracts alone
 #   make coverage  branch coverage of the core
+#   make fuzz      a minute of fuzzing over all targets; BUDGET=600 for ten
 #   make bench     engine and end-to-end figures
 #   make clean     drop everything that these make
 
@@ -18,7 +19,7 @@ PYTHONS := 3.11 3.12 3.13
 BIN := .venv/bin
 PYTEST_ARGS ?= -n auto --dist worksteal
 
-.PHONY: demo test test-all lint coverage bench clean
+.PHONY: demo test test-all lint coverage fuzz bench clean
 
 demo: .venv/.installed
 	$(BIN)/sansio-pingora demo
@@ -55,6 +56,10 @@ test-all: lint $(PYTHONS:%=.venv-%/.dev)
 coverage: .venv/.dev
 	HYPOTHESIS_PROFILE=ci $(BIN)/coverage run -m pytest --ignore=tests/adapters
 	$(BIN)/coverage report
+
+BUDGET ?= 60
+fuzz: .venv/.dev
+	$(BIN)/python -m fuzz --seconds $(BUDGET) $(FUZZ_ARGS)
 
 bench: .venv/.bench
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)

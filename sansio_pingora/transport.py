@@ -38,6 +38,8 @@ class SocketAddr:
             host = host[1:-1]
         elif ":" in host:
             colon = ""  # an IPv6 address without brackets leaves its port ambiguous
+        if "[" in host or "]" in host:
+            colon = ""
         if not colon or not host or not (digits.isascii() and digits.isdigit()) or int(digits) > 65535:
             raise ValueError(f"address {text!r}: write host:port, [IPv6]:port or unix:/path")
         return cls(host, int(digits))

@@ -32,7 +32,7 @@ def test_reads(text, expected):
 @pytest.mark.parametrize(
     "text",
     ["", ":", ":80", "host", "host:", "host:x", "host:-1", "host:+1", "host: 1", "host:65536", "host:²", "host:1_0",
-     "::1:80", "::1", "[::1]", "[::1]80", "[]:80", "[::1:80", "::1]:80", "a:b:80", "unix:", "8080"],
+     "::1:80", "::1", "[::1]", "[::1]80", "[]:80", "[[a]]:80", "[::1:80", "::1]:80", "a:b:80", "unix:", "8080"],
     ids=repr,
 )  # fmt: skip
 def test_refuses_and_says_how_to_write_it(text):

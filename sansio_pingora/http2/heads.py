@@ -172,9 +172,12 @@ def _target(method: bytes, pseudo: dict[bytes, bytes]) -> tuple[bytes, bytes]:
 
 
 def _joined(authority: bytes, fields: Items) -> Fields:
-    """*fields* behind the authority as Host, with the crumbs of a cookie as one (RFC 9113 section 8.2.3)."""
+    """*fields* behind the authority as Host, with the crumbs of a cookie as one (RFC 9113 section 8.2.3).
+
+    Empty crumbs are left out: the value that they would leave ends in a blank, and no field's may.
+    """
     if len([None for name, _ in fields if name == b"cookie"]) > 1:
-        cookie = b"; ".join([value for name, value in fields if name == b"cookie"])
+        cookie = b"; ".join([value for name, value in fields if name == b"cookie" and value])
         first = next(at for at, item in enumerate(fields) if item[0] == b"cookie")
         fields = [
             item if at != first else (b"cookie", cookie)

@@ -227,17 +227,20 @@ _ORACLES = (
 )
 
 
-def build_world(seed: int, application: ApplicationFactory | None = None) -> tuple[World, Case]:
-    """The world of *seed*, before anything has happened in it."""
+def build_world(
+    seed: int, application: ApplicationFactory | None = None, rng: Random | None = None
+) -> tuple[World, Case]:
+    """The world of *seed*, before anything has happened in it; *rng* decides in its place, if it is given."""
     if application is None:
         from sansio_pingora.testing.sim_proxy import (
             random_proxy,
         )  # deferred: whoever brings an application needs no proxy
 
         application = random_proxy
-    rng = World(seed).rng.fork("scenario")
+    dice = rng
+    rng = World(seed, rng=dice).rng.fork("scenario")
     calm = rng.chance(0.15)
-    world = World(seed, _weather(rng, calm))
+    world = World(seed, _weather(rng, calm), dice)
     limits = _limits(rng, calm)
     case = Case(Ledger(), limits, calm=calm)
     mood = Mood(0.0, 0.0) if calm else Mood(rng.pick((0.0, 0.3, 0.8)), rng.pick((0.0, 0.3, 0.7)))

@@ -105,13 +105,13 @@ class Weather:
 
 
 class World:
-    """Virtual time and everything that happens in it. Reproducible from *seed*."""
+    """Virtual time and everything that happens in it. Reproducible from *seed*, or from *rng* in its place."""
 
-    def __init__(self, seed: int = 0, weather: Weather | None = None) -> None:
+    def __init__(self, seed: int = 0, weather: Weather | None = None, rng: Random | None = None) -> None:
         self.seed = seed
         self.now = 0.0
         self.steps = 0
-        self.rng = Random(seed)
+        self.rng = Random(seed) if rng is None else rng
         self.weather = weather or Weather()
         self.faults = Faults(self.rng.fork("faults"), self.weather.chances)
         self.trace: list[TraceLine] = []

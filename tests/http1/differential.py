@@ -24,6 +24,7 @@ __all__ = ["NATIVE_REFUSES", "REFERENCE_REFUSES", "Tally", "category", "compare"
 NATIVE_REFUSES = {
     "control byte b'\\n' in a line": "bare LF ends a line for h11 (RFC 9112 section 2.2 lets it); we take CRLF alone",
     "control byte in a chunk line": "h11 does not read chunk extensions",
+    "a line longer than 256": "the size and extensions of a chunk have a ceiling here, and none in h11",
     "chunk size line": "blanks behind a chunk size, and chunk extensions beyond the grammar",
     "chunk size exceeds 63 bits": "h11 takes 20 hex digits",
     "field line begins with a blank": "obsolete line folding",
@@ -39,7 +40,7 @@ REFERENCE_REFUSES = {
 
 def category(reason: str) -> str:
     """The class of a refusal, as the tables name it."""
-    for words in ("more than one Content-Length", "Content-Length", "chunk size line"):
+    for words in ("more than one Content-Length", "Content-Length", "chunk size line", "a line longer than 256"):
         if reason.startswith(words):
             return words
     if reason.startswith("control byte"):

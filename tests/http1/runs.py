@@ -306,7 +306,7 @@ def read_chunks(raw: bytes) -> tuple[bytes, bytes]:
     body = b""
     while True:
         line, _, raw = raw.partition(b"\r\n")
-        size = int(line, 16)
+        size = int(line.partition(b";")[0], 16)
         if size == 0:
             break
         body += raw[:size]

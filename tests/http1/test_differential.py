@@ -36,6 +36,7 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 REFUSED_BY_NATIVE = {
     "control byte b'\\n' in a line": b"GET / HTTP/1.1\nHost: a\r\n\r\n",
     "control byte in a chunk line": CHUNKED + b"5;a\x01\r\nhello\r\n0\r\n\r\n",
+    "a line longer than 256": CHUNKED + b"5;" + b"a" * 300 + b"\r\nhello\r\n0\r\n\r\n",
     "chunk size line": CHUNKED + b"5 \r\nhello\r\n0\r\n\r\n",
     "chunk size exceeds 63 bits": CHUNKED + b"ffffffffffffffff\r\nhello",
     "field line begins with a blank": HEAD + b"X: y\r\n z\r\n\r\n",

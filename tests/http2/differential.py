@@ -32,7 +32,18 @@ from tests.http2.peer import END_HEADERS, END_STREAM, Kind
 from tests.http2.runs import plain
 from tests.seeds import run_seeds
 
-__all__ = ["Said", "Tally", "compare", "described", "disagreement", "first_difference", "read", "report", "row_of"]
+__all__ = [
+    "Said",
+    "Tally",
+    "by_stream",
+    "compare",
+    "described",
+    "disagreement",
+    "first_difference",
+    "read",
+    "report",
+    "row_of",
+]
 
 SERVERS: dict[str, Callable[..., Any]] = {"native": Http2Server, "hyper": HyperHttp2Server}
 CLIENTS: dict[str, Callable[..., Any]] = {"native": Http2Client, "hyper": HyperHttp2Client}
@@ -239,7 +250,7 @@ def compare(seed: int, tally: Tally) -> None:
         return
     pieces = cut(dice, data)
     for engine, one in (("native", native), ("hyper", reference)):
-        whole_told, cut_told = _by_stream(one), _by_stream(read(engine, pieces, who, **how))
+        whole_told, cut_told = by_stream(one), by_stream(read(engine, pieces, who, **how))
         for stream in whole_told.keys() | cut_told.keys():
             if whole_told.get(stream) != cut_told.get(stream):
                 told = f"{whole_told.get(stream)} and {cut_told.get(stream)}"
@@ -289,7 +300,7 @@ def row_of(native: str, reference: str) -> Row | None:
     return None
 
 
-def _by_stream(said: list[Said]) -> dict[int, list[tuple[Any, ...]]]:
+def by_stream(said: list[Said]) -> dict[int, list[tuple[Any, ...]]]:
     """What was said of each stream, with adjacent bodies in one: so it is the same however the input is cut."""
     streams: dict[int, list[tuple[Any, ...]]] = {}
     for what, _, _ in said:

@@ -226,6 +226,14 @@ def test_cookie_crumbs_are_joined():
     assert session.of(1)[0][4] == [(b"host", b"a.test"), (b"cookie", b"a=b; c=d; e=f"), (b"x", b"y")]
 
 
+def test_empty_crumbs_of_a_cookie_leave_no_blank_at_its_end():
+    session = make_server()
+
+    session.deliver(session.peer.request(1, "GET", "/", ("cookie", "a=b"), ("cookie", ""), ("cookie", "")))
+
+    assert session.of(1)[0][4] == [(b"host", b"a.test"), (b"cookie", b"a=b")]
+
+
 # ── 8.1.1: Content-Length and DATA ───────────────────────────────────────────────────
 
 SHORT_OR_LONG = [
