@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, Protocol, Self
 
 from sansio_pingora.limits import Limits
@@ -161,7 +162,8 @@ class PeerOptions:
         if custom is not None and not (callable(getattr(custom, "connect", None)) and isinstance(custom, Hashable)):
             raise ValueError(f"peer option custom_l4 takes a hashable object with connect(address), not {custom!r}")
         if self.extra_proxy_headers is not None:
-            extra = dict(self.extra_proxy_headers)  # a copy: what it was is in the reuse key
+            # A copy that cannot be changed: what it was is in the reuse key.
+            extra = MappingProxyType(dict(self.extra_proxy_headers))
             add_fields(connect_head("a", 1), extra.items())
             object.__setattr__(self, "extra_proxy_headers", extra)
         if isinstance(self.bind_to, str):

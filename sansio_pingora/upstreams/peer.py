@@ -7,7 +7,8 @@ from collections.abc import Hashable, Iterable
 from enum import Enum
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Protocol, Self
+from operator import attrgetter
+from typing import Any, NoReturn, Protocol, Self
 
 from sansio_pingora.errors import Error
 from sansio_pingora.transport import SocketAddr
@@ -94,16 +95,27 @@ def _is_address(text: str) -> bool:
     return True
 
 
-class _AnyPeer:
-    __slots__ = ("address", "client_cert_key", "options", "proxy", "reuse_key", "sni", "tls")
+def _fixed(name: str) -> Any:
+    """An attribute that cannot be set: the reuse key was made of it. As C code, since requests look at it often."""
+    return property(attrgetter(f"_{name}"), _refuse)
 
-    address: SocketAddr
-    client_cert_key: CertKey | None
-    options: PeerOptions
-    proxy: Proxy | None
-    reuse_key: tuple[Hashable, ...]
-    sni: str
-    tls: bool
+
+def _refuse(peer: _AnyPeer, _: object) -> NoReturn:
+    raise AttributeError(f"{peer!r} is a value: make another peer, with what shall be different")
+
+
+class _AnyPeer:
+    __slots__ = ("_address", "_client_cert_key", "_options", "_proxy", "_reuse_key", "_sni", "_tls")
+
+    _reuse_key: tuple[Hashable, ...]
+    _tls: bool
+    address: SocketAddr = _fixed("address")
+    client_cert_key: CertKey | None = _fixed("client_cert_key")
+    options: PeerOptions = _fixed("options")
+    proxy: Proxy | None = _fixed("proxy")
+    reuse_key: tuple[Hashable, ...] = _fixed("reuse_key")
+    sni: str = _fixed("sni")
+    tls: bool = _fixed("tls")
 
     @property
     def tls_name(self) -> str:
@@ -112,18 +124,18 @@ class _AnyPeer:
 
     def _settle(self, options: PeerOptions | None, client_cert_key: CertKey | None) -> None:
         """What the address does not say; all that decides trust becomes part of the reuse key."""
-        self.client_cert_key = client_cert_key
+        self._client_cert_key = client_cert_key
         if options is None:
-            options = self.options = _NO_OPTIONS
+            options = self._options = _NO_OPTIONS
         else:
-            self.options = options
+            self._options = options
             if options.identity:
-                self.reuse_key += options.identity
+                self._reuse_key += options.identity
         if client_cert_key is not None:
-            if not self.tls:
+            if not self._tls:
                 raise ValueError(f"a certificate for {self.address} takes effect with TLS: give tls as well")
-            self.reuse_key = (*self.reuse_key, client_cert_key)
-        if self.tls and options.verify_hostname and not (self.tls_name or options.alternative_cn):
+            self._reuse_key = (*self._reuse_key, client_cert_key)
+        if self._tls and options.verify_hostname and not (self.tls_name or options.alternative_cn):
             raise ValueError(f"sni for {self.address}: there is no other name to check the certificate by")
 
     def __eq__(self, other: object) -> bool:
@@ -140,12 +152,14 @@ class HttpPeer(_AnyPeer):
 
     Nothing is resolved here. *tls*: over TLS, where *sni* is the name asked for and checked, by default the host of the
     address. *client_cert_key* is shown to a server that asks (mTLS). *group_key* keeps the connections of peers apart
-    that are otherwise the same. Cheap enough to be made for every request.
+    that are otherwise the same. A value, cheap enough to be made for every request.
 
     :raises ValueError: not an address, an *sni* that is no name, or nothing to check a certificate by.
     """
 
-    __slots__ = ("attempt", "group_key")
+    __slots__ = ("_group_key", "attempt")
+
+    group_key: int = _fixed("group_key")
 
     def __init__(
         self,
@@ -158,16 +172,16 @@ class HttpPeer(_AnyPeer):
         client_cert_key: CertKey | None = None,
         options: PeerOptions | None = None,
     ) -> None:
-        self.address, self.reuse_key = _identify("https" if tls else "http", address, sni, group_key)
-        self.tls = tls
-        self.sni = sni
-        self.group_key = group_key
+        self._address, self._reuse_key = _identify("https" if tls else "http", address, sni, group_key)
+        self._tls = tls
+        self._sni = sni
+        self._group_key = group_key
         self.attempt: AttemptObserver | None = None
         """Told by a proxy of the attempt that this peer was made for."""
-        self.proxy = proxy
+        self._proxy = proxy
         self._settle(options, client_cert_key)
         if proxy is not None:
-            self.reuse_key += (proxy.identity,)
+            self._reuse_key += (proxy.identity,)
 
     @classmethod
     def new_uds(
@@ -247,10 +261,10 @@ class BasicPeer(_AnyPeer):
     __slots__ = ()
 
     def __init__(self, address: str | SocketAddr, sni: str = "", *, options: PeerOptions | None = None) -> None:
-        self.tls = bool(sni)
-        self.address, self.reuse_key = _identify("tls" if sni else "tcp", address, sni, 0)
-        self.sni = sni
-        self.proxy = None
+        self._tls = bool(sni)
+        self._address, self._reuse_key = _identify("tls" if sni else "tcp", address, sni, 0)
+        self._sni = sni
+        self._proxy = None
         self._settle(options, None)
 
     @classmethod

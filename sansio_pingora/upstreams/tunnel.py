@@ -28,9 +28,7 @@ class Proxy:
     :raises Error: ``INVALID_HTTP_HEADER``: *host* and *port* are no authority, or a field is not legal.
     """
 
-    __slots__ = ("_head", "host", "identity", "next_hop", "port")
-
-    next_hop: Peer
+    __slots__ = ("_head", "_next_hop", "host", "identity", "port")
 
     def __init__(
         self,
@@ -45,13 +43,18 @@ class Proxy:
             next_hop = BasicPeer(next_hop)
         if next_hop.proxy is not None:
             raise ValueError(f"the proxy {next_hop.address} cannot be behind a proxy itself")
-        self.next_hop = next_hop
+        self._next_hop = next_hop
         self.host = host
         self.port = port
         self._head = connect_head(host, port)
         add_fields(self._head, headers)
         self.identity: Hashable = (next_hop.reuse_key, self._head.target, tuple(self._head.fields.items))
         """The part of a peer's reuse key that stems from its proxy."""
+
+    @property
+    def next_hop(self) -> Peer:
+        """The proxy itself."""
+        return self._next_hop
 
     def request(self, extra: Iterable[tuple[Text, Text]] = ()) -> RequestHeader:
         """The head of the request, with *extra* fields.

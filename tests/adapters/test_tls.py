@@ -13,43 +13,19 @@ import pytest
 
 from sansio_pingora import blocking
 from sansio_pingora.apps import OriginApp
-from sansio_pingora.listeners import Tls
 from sansio_pingora.upstreams import ALPN, PeerOptions
 from tests.adapters.harness import CAN_AWAIT, To, served, until
 from tests.tls.certs import ca, cert, self_signed
+from tests.tls.files import Files, listen
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 CLIENT = cert("me", by="clients", organization="Client Ltd")
 
 
-class Files:
-    """Certificates as files."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def write(self, name, cert_key):
-        paths = [self.folder / f"{name}.pem", self.folder / f"{name}.key"]
-        for path, content in zip(paths, (cert_key.cert, cert_key.key), strict=True):
-            path.write_bytes(content)
-        return tuple(map(str, paths))
-
-    def ca(self, name="main"):
-        path = self.folder / f"ca-{name}.pem"
-        if not path.exists():
-            path.write_bytes(ca(name).pem)
-        return str(path)
-
-
 @pytest.fixture
 def files(tmp_path):
     return Files(tmp_path)
-
-
-def listen(files, cert_key=None, name="server", **options):
-    certificate, key = files.write(name, cert_key or cert())
-    return Tls("127.0.0.1:0", cert=certificate, key=key, **options)
 
 
 def curl(server, *args, path="/", host="localhost"):
