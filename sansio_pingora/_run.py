@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import Any
 
 from sansio_pingora._serve import serve_with
+from sansio_pingora.errors import Error
+from sansio_pingora.proxy import ProxyHttp
 from sansio_pingora.server import RunArgs, Server, ServerLifecycle, ShutdownSignal
 from sansio_pingora.services import Service
 
@@ -77,6 +79,10 @@ def _serving(server: Server, service: Service) -> Callable[[Any], None]:
     """What serves *service* under a control; everything that can be checked before is checked now."""
     conf = server.configuration
     options = dict(service.options)
+    if isinstance(service.app, ProxyHttp):
+        for name in ("ca_file", "upstream_debug_ssl_keylog"):
+            if getattr(conf, name):
+                options.setdefault(name, getattr(conf, name))
     runtime = options.pop("runtime", conf.runtime)
     threads = service.threads or conf.threads
     if runtime == "threads":
@@ -123,5 +129,7 @@ def _call(callbacks: list[Callable[[], object]]) -> None:
     for callback in callbacks:
         try:
             callback()
+        except Error as exc:
+            _LOG.error("nothing is reloaded: %s", exc)
         except Exception:
             _LOG.exception("reloading or reopening failed; what was in force stays so")

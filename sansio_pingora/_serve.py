@@ -24,6 +24,7 @@ from sansio_pingora.apps import (
     ServiceMetrics,
     WebSocketApp,
 )
+from sansio_pingora.balancing import LoadBalancer
 from sansio_pingora.limits import Limits
 from sansio_pingora.listeners import ConnectionFilter, ServerAddress, Tls
 from sansio_pingora.machine import Application
@@ -116,8 +117,8 @@ class ServeControl(Protocol):
     def reload(self) -> None:
         """Read the certificates again, for handshakes that begin from here on."""
 
-    def on_reload(self, reload: Callable[[], object]) -> None:
-        """Have *reload* called then."""
+    def on_reload(self, prepare: Callable[[], Callable[[], object]]) -> None:
+        """Have *prepare* called then, and what it returns once everything was read."""
 
 
 def serve(
@@ -140,7 +141,7 @@ def serve(
     end it gracefully within *grace_period* seconds, a second one at once. *connection_filter* decides who may
     connect. *options* are the fields of
     :class:`~sansio_pingora.limits.Limits`, ``engine``, ``h2c``, ``metrics``,
-    ``allow_connect_method_proxying``, ``abort_on_close``; of a proxy those of
+    ``access_log``, ``allow_connect_method_proxying``, ``abort_on_close``; of a proxy those of
     :class:`~sansio_pingora.proxy.ProxyOptions`, ``ca_file`` (PEM: whom to trust instead of the system's authorities)
     and ``upstream_debug_ssl_keylog`` (append the secrets of TLS sessions with peers to the file that SSLKEYLOGFILE
     names); ``threads`` (lanes of the threads runtime) and ``uvloop`` (of asyncio: True, False, or None for where it is
@@ -210,8 +211,8 @@ def make_application(app: App, options: dict[str, Any], tls: TlsBackend | None =
     :raises TypeError: *app* is none of the kinds that are served.
     """
     if "background" in options:
-        works = _works(options["background"])
-        return Beside(make_application(app, {k: v for k, v in options.items() if k != "background"}), works)
+        works = _works(options["background"], tls)
+        return Beside(make_application(app, {k: v for k, v in options.items() if k != "background"}, tls), works)
     if isinstance(app, type):
         raise TypeError(f"{app.__name__} is a class: give an object of it, {app.__name__}()")
     http = {name: options[name] for name in _HTTP_OPTIONS if name in options}
@@ -244,11 +245,13 @@ def make_application(app: App, options: dict[str, Any], tls: TlsBackend | None =
     return HttpService(app, Limits.from_options(rest), http_options)
 
 
-def _works(background: Any) -> Sequence[Background]:
+def _works(background: Any, tls: TlsBackend | None) -> Sequence[Background]:
     works = list(background) if isinstance(background, Iterable) else [background]
     for work in works:
         if not callable(getattr(work, "start", None)) or not callable(getattr(work, "stop", None)):
             raise TypeError(f"{work!r} is no background work: it needs start(lane, now) and stop(now)")
+        if isinstance(work, LoadBalancer) and work.tls is None:
+            work.tls = tls
     return works
 
 
@@ -331,18 +334,18 @@ def _tls_backend(options: dict[str, Any], *, is_proxy: bool) -> TlsBackend:
 
 def _addresses(
     listen: Listen, tls: TlsBackend, runtime: str, module: Any
-) -> tuple[list[ServerAddress], list[Callable[[], object]]]:
+) -> tuple[list[ServerAddress], list[Callable[[], Callable[[], object]]]]:
     """Where to listen, and what reads the files of that again."""
     given = [listen] if isinstance(listen, str | ServerAddress | Tls) else list(listen)
     if not given:
         raise ValueError("listen names no address: '127.0.0.1:8080', '[::1]:8080' or 'unix:/run/x.sock'")
     addresses: list[ServerAddress] = []
-    reloads: list[Callable[[], object]] = []
+    reloads: list[Callable[[], Callable[[], object]]] = []
     for address in given:
         if isinstance(address, Tls):
             address.check(runtime, can_await=getattr(module, "CAN_AWAIT", False))
             listening = import_module("sansio_pingora_posix").TlsListening(address, tls)
-            reloads.append(listening.reload)
+            reloads.append(listening.prepare)
             addresses.append(listening.address)
         else:
             addresses.append(ServerAddress.parse(address) if isinstance(address, str) else address)
@@ -378,6 +381,10 @@ def _http_option(name: str, value: Any) -> Any:
     if name == "metrics":
         if not isinstance(value, ServiceMetrics):
             raise TypeError(f"option 'metrics' is made by Metrics().service(name), not {value!r}")
+        return value
+    if name == "access_log":
+        if not callable(value):
+            raise TypeError(f"option 'access_log' is called with a session and an error or None, not {value!r}")
         return value
     if name != "engine":
         return _flag(name, value)

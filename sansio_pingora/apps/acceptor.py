@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -9,10 +10,11 @@ from typing import Any, Protocol
 from sansio_pingora.apps.handshakes import HandshakeLog
 from sansio_pingora.apps.metrics import LaneMeter, ServiceMetrics
 from sansio_pingora.digests import Digest
+from sansio_pingora.errors import Error
 from sansio_pingora.layers import Layer, stack_layers
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Connection, Endpoint, Lane
-from sansio_pingora.session import Dispatcher, Engine, HttpHandler, ServerMaker
+from sansio_pingora.session import Dispatcher, Engine, HttpHandler, Meter, ServerMaker, ServerSession
 from sansio_pingora.transport import TransportInfo
 
 __all__ = ["HttpAcceptor", "HttpOptions", "LaneHandler"]
@@ -32,6 +34,8 @@ class HttpOptions:
     """A client that shuts its side while it waits for an answer has given up."""
     metrics: ServiceMetrics | None = None
     """Where the service counts what it does."""
+    access_log: Callable[[ServerSession, Error | None], object] | None = None
+    """Called with every exchange that is over, and with what broke it off; it must not block, nor raise."""
 
 
 class LaneHandler(HttpHandler, Protocol):
@@ -42,6 +46,26 @@ class LaneHandler(HttpHandler, Protocol):
 
     def drain(self, now: float) -> None:
         """Let go of what is not in use, and keep nothing from here on."""
+
+
+class _Logging:
+    """A :class:`~sansio_pingora.session.Meter` that passes everything on, and tells *log*."""
+
+    __slots__ = ("_log", "_meter")
+
+    def __init__(self, log: Callable[[ServerSession, Error | None], object], meter: Meter | None) -> None:
+        self._log = log
+        self._meter = meter
+
+    def finished(self, session: ServerSession) -> None:
+        if self._meter is not None:
+            self._meter.finished(session)
+        self._log(session, session.closed)
+
+    def refused(self, session: ServerSession, error: Error) -> None:
+        if self._meter is not None:
+            self._meter.refused(session, error)
+        self._log(session, error)
 
 
 class HttpAcceptor:
@@ -58,6 +82,9 @@ class HttpAcceptor:
             self._meter = options.metrics.open(lane)
             self._meter.connector = getattr(handler, "connector", None)
             handler.meter = self._meter
+        self._told: Meter | None = self._meter
+        if options.access_log is not None:
+            self._told = _Logging(options.access_log, self._meter)
         self._h2c = options.h2c
         self._log: HandshakeLog | None = None
         self._make = ServerMaker(
@@ -76,16 +103,14 @@ class HttpAcceptor:
             return self._accept_layered(info, now)
         if not self._h2c:
             connection = self._make.http1(now)
-            return Endpoint(
-                self._lane, connection, Dispatcher(connection, self._handler, info, meter=self._meter), info
-            )
+            return Endpoint(self._lane, connection, Dispatcher(connection, self._handler, info, meter=self._told), info)
 
         def switch(connection: Connection) -> None:
             dispatcher.connection = connection
             endpoint.replace(connection)
 
         sniff = self._make.sniffed(now, switch)
-        dispatcher = Dispatcher(sniff, self._handler, info, meter=self._meter)
+        dispatcher = Dispatcher(sniff, self._handler, info, meter=self._told)
         endpoint = Endpoint(self._lane, sniff, dispatcher, info)
         return endpoint
 
@@ -106,7 +131,7 @@ class HttpAcceptor:
         layers = stack_layers(info.layers, above, limits, Digest.of(info), now + limits.handshake_timeout)
         if self._log is None:
             self._log = HandshakeLog(self._lane, now)
-        dispatcher = Dispatcher(layers, self._handler, info, partial(self._log.failed, info), self._meter)
+        dispatcher = Dispatcher(layers, self._handler, info, partial(self._log.failed, info), self._told)
         return Endpoint(self._lane, layers, dispatcher, info)
 
     def drain(self, now: float) -> None:

@@ -95,7 +95,7 @@ class LaneMeter:
             self.received += session.body_bytes_read
         self.sent += session.body_bytes_sent
 
-    def refused(self, error: Error) -> None:
+    def refused(self, session: ServerSession, error: Error) -> None:
         """See :class:`sansio_pingora.session.Meter`."""
         status = error.status or 0
         self.refusals[status] = self.refusals.get(status, 0) + 1

@@ -14,6 +14,7 @@ from sansio_pingora.balancing.outliers import OutlierDetection, verdict
 from sansio_pingora.balancing.selection import Below, RoundRobin, Selection, Selector, UniqueIterator
 from sansio_pingora.errors import Error
 from sansio_pingora.machine import Lane
+from sansio_pingora.tls import TlsBackend
 from sansio_pingora.upstreams import HttpPeer
 
 __all__ = ["LoadBalancer"]
@@ -40,6 +41,7 @@ class LoadBalancer:
         "health_check_frequency",
         "outlier_detection",
         "parallel_health_check",
+        "tls",
         "update_frequency",
     )
 
@@ -78,6 +80,8 @@ class LoadBalancer:
         self.parallel_health_check = parallel_health_check
         self.update_frequency = update_frequency
         self.outlier_detection = outlier_detection
+        self.tls: TlsBackend | None = None
+        """Makes TLS to backends that are checked over it; ``serve()`` gives its own where there is none."""
         self._jitter = jitter
         self._random = below
         self._work: BackgroundWork | None = None
@@ -181,12 +185,18 @@ class LoadBalancer:
         return None
 
     def peer(
-        self, key: bytes = b"", *, tried: set[Backend] | None = None, max_iterations: int = _STEPS, **how: Any
+        self,
+        key: bytes = b"",
+        *,
+        tried: set[Backend] | None = None,
+        max_iterations: int = _STEPS,
+        make: Callable[[Backend], HttpPeer] | None = None,
+        **how: Any,
     ) -> HttpPeer:
         """A peer for one attempt of a proxy: a backend that is ready and not in *tried*, to which it is added.
 
-        What becomes of the attempt is accounted for: the selections by load need that. *how* are further arguments of
-        :class:`HttpPeer`.
+        What becomes of the attempt is accounted for: the selections by load need that. *make* makes the peer of a
+        backend, a new one each time; otherwise *how* are further arguments of :class:`HttpPeer`.
 
         :raises Error: none is left: 502 where some were tried, 503 where none is ready.
         """
@@ -196,7 +206,7 @@ class LoadBalancer:
             if state.ready and (tried is None or backend not in tried):
                 if tried is not None:
                     tried.add(backend)
-                peer = HttpPeer(backend.addr, **how)
+                peer = HttpPeer(backend.addr, **how) if make is None else make(backend)
                 peer.attempt = _Attempt(self, state)
                 return peer
         if tried:

@@ -8,12 +8,14 @@ import random
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import fields, replace
 from importlib import import_module
 from typing import Any
 
 from sansio_pingora._serve import is_in_force, runtime_names
 from sansio_pingora.cli.logs import set_up_logging
+from sansio_pingora.errors import Error
 from sansio_pingora.server import (
     AccessFormat,
     AccessLog,
@@ -24,6 +26,7 @@ from sansio_pingora.server import (
     Server,
     ServerConf,
     ServiceConf,
+    Surroundings,
     configured_services,
     load_conf,
 )
@@ -84,9 +87,12 @@ def _load(path: str, runtime: str | None) -> ServerConf:
         problems.append(f"{conf.place('runtime')} runtime is one of {', '.join(runtime_names())}, not {conf.runtime!r}")
     if not conf.services:
         problems.append(f"{conf.place('services')} there are no services: add some, as docs/configuration.md shows")
-    if problems := [*problems, *import_module("sansio_pingora_posix").check_conf(conf)]:
+    posix = import_module("sansio_pingora_posix")
+    problems += posix.check_conf(conf)
+    of_certificates, warnings = posix.check_certificates(conf, time.time(), os.environ)
+    if problems := [*problems, *of_certificates]:
         raise ConfError(problems)
-    return conf
+    return replace(conf, warnings=(*conf.warnings, *warnings))
 
 
 def _server(opt: Opt, conf: ServerConf, files: dict[str, Any]) -> Server:
@@ -101,7 +107,9 @@ def _server(opt: Opt, conf: ServerConf, files: dict[str, Any]) -> Server:
 
     server = _Configured(opt, conf)
     below = random.Random().randrange  # noqa: S311  # which upstream is next is no secret
-    server.made = configured_services(conf, below, access_log, is_in_force)
+    posix = import_module("sansio_pingora_posix")
+    around = Surroundings(below, access_log, is_in_force, posix.read_ca, posix.read_cert_key)
+    server.made = configured_services(conf, around)
     for services in server.made.values():
         server.add_services(services)
     return server
@@ -118,6 +126,8 @@ class _Configured(Server):
             super().bootstrap()
         except (ImportError, TypeError, ValueError) as exc:
             raise ConfError([f"{self.configuration.place('services')} {exc}"]) from exc
+        except Error as exc:
+            raise ConfError([f"{self.configuration.place('services')} {exc.context}"]) from exc
 
 
 def _announce(server: Server, phase: ExecutionPhase) -> None:
@@ -143,23 +153,27 @@ def _reload(server: Server, arguments: Namespace) -> None:
     """Take over what can be changed in a running server, and say what cannot."""
     assert isinstance(server, _Configured)
     old = server.configuration
+    taken: list[tuple[str, Callable[[], bool]]] = []
     try:
         new = _load(arguments.conf, arguments.runtime)
-    except ConfError as exc:
-        for problem in exc.problems:
+        rest = [replace(one, upstreams=()) for one in new.services]
+        is_same = [replace(one, upstreams=()) for one in old.services] == rest
+        if is_same:
+            for service in new.services:
+                app = server.made[service.name][0].app
+                if isinstance(app, BalancedProxy):
+                    taken.append((service.name, app.prepare(service, old)))
+        server.reload()
+    except (ConfError, Error, ValueError) as exc:
+        for problem in exc.problems if isinstance(exc, ConfError) else [str(exc)]:
             _LOG.error("nothing is reloaded: %s", problem)
         return
     later = [one.name for one in fields(ServerConf) if one.compare and getattr(old, one.name) != getattr(new, one.name)]
-    before = {service.name: service for service in old.services}
-    if [replace(one, upstreams=()) for one in old.services] == [replace(one, upstreams=()) for one in new.services]:
+    if is_same:
         later = [name for name in later if name != "services"]
-        for service in new.services:
-            app = server.made[service.name][0].app
-            if isinstance(app, BalancedProxy):
-                if {one.alpn for one in service.upstreams} != {one.alpn for one in before[service.name].upstreams}:
-                    later.append(f"alpn of {service.name}")
-                elif app.reconfigure(service):
-                    _LOG.info("service %r has other upstreams from here on", service.name)
+        for name, take in taken:
+            if take():
+                _LOG.info("service %r has other upstreams from here on", name)
         server.configuration = replace(old, services=new.services)
     if later:
         _LOG.warning(
@@ -167,4 +181,4 @@ def _reload(server: Server, arguments: Namespace) -> None:
             ", ".join(later),
         )
     else:
-        _LOG.info("the configuration is reloaded")
+        _LOG.info("the configuration is reloaded, with its certificates")

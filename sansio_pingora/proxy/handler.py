@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from sansio_pingora.apps import HttpAcceptor, HttpOptions
 from sansio_pingora.connectors import Connector, HttpClients
-from sansio_pingora.errors import Error, ErrorType
-from sansio_pingora.layers import LayerMaker, upstream_layers
+from sansio_pingora.errors import Error
+from sansio_pingora.layers import upstream_layers
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Acceptor, Lane, LogLine
 from sansio_pingora.proxy.budget import RetryBudget
@@ -20,8 +19,7 @@ from sansio_pingora.proxy.proxy_http import ProxyHttp
 from sansio_pingora.proxy.pumps import FIRST_WINDOW
 from sansio_pingora.proxy.record import ExchangeRecord
 from sansio_pingora.session import Exchange, Routine, Routines, ServerSession
-from sansio_pingora.tls import ClientTls, TlsBackend, peer_layer
-from sansio_pingora.upstreams import Peer
+from sansio_pingora.tls import TlsBackend, upstream_tls
 
 __all__ = ["HttpProxy", "ProxyHandler"]
 
@@ -74,8 +72,7 @@ class ProxyHandler:
         self.filters = filters
         self.limits = limits
         clients = HttpClients(limits, options.engine, first_window=FIRST_WINDOW)
-        self._tls = None if tls is None else ClientTls(tls, limits)
-        self.connector = Connector(lane, limits, clients, partial(upstream_layers, tls=self._tls_layer))
+        self.connector = Connector(lane, limits, clients, partial(upstream_layers, tls=upstream_tls(tls, limits)))
         self.budget = RetryBudget(limits.retry_budget)
         self.meter: Any = None
 
@@ -107,14 +104,3 @@ class ProxyHandler:
     def drain(self, now: float) -> None:
         """Keep no upstream connections from here on."""
         self.connector.drain(now)
-
-    def _tls_layer(self, peer: Peer, protocols: Sequence[str]) -> LayerMaker | None:
-        if peer.options.alpn.is_custom and peer.options.custom_connection is None:
-            text = f"{peer} speaks {protocols[0]!r}: its option custom_connection is to say who does so here"
-            raise Error(ErrorType.INTERNAL_ERROR, text).into_in()
-        if not peer.tls:
-            return None
-        if self._tls is None:
-            text = f"no TLS to {peer}: the proxy was made without it, as HttpProxy(…, tls=StdlibTls()) is not"
-            raise Error(ErrorType.INTERNAL_ERROR, text).into_in()
-        return peer_layer(self._tls, peer, protocols)

@@ -48,7 +48,10 @@ class ExchangeRecord:
         self.body_bytes_received: int = session.body_bytes_read
         self.body_bytes_sent: int = session.body_bytes_sent
         """Behind filters and modules, without framing."""
-        self.received = self.finished = session.now
+        if self.status is None and session.req_header is None and error is not None:
+            self.status = error.status  # the connection has answered by itself
+        self.received = session.began
+        self.finished = session.now
         """When the request's head had come, and when the exchange was over."""
         self.chosen: float | None = None
         """When ``upstream_peer`` had chosen."""

@@ -1,9 +1,19 @@
 """A server's configuration and life: values, tables and machines."""
 
 from sansio_pingora.server.access_format import ACCESS_FIELDS, AccessFormat
-from sansio_pingora.server.conf import AccessLogConf, ConfError, ListenerConf, ServerConf, ServiceConf, UpstreamConf
+from sansio_pingora.server.balanced import AccessLog, BalancedProxy, Surroundings
+from sansio_pingora.server.conf import (
+    AccessLogConf,
+    ConfError,
+    HealthCheckConf,
+    ListenerConf,
+    ServerConf,
+    ServiceConf,
+    UpstreamConf,
+    UpstreamTls,
+)
 from sansio_pingora.server.conf_keys import KEYS
-from sansio_pingora.server.configured import AccessLog, BalancedProxy, configured_services
+from sansio_pingora.server.configured import configured_services
 from sansio_pingora.server.handover_messages import (
     MAX_DESCRIPTORS,
     Frame,
@@ -53,6 +63,7 @@ __all__ = [
     "Frame",
     "FrameKind",
     "FrameReader",
+    "HealthCheckConf",
     "LifecycleCommand",
     "ListenerConf",
     "Move",
@@ -70,7 +81,9 @@ __all__ = [
     "ShutdownSignalWatch",
     "StartService",
     "StopSending",
+    "Surroundings",
     "UpstreamConf",
+    "UpstreamTls",
     "add_options",
     "conf_from_yaml",
     "configured_services",

@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sansio_pingora.listeners import ServerAddress
+from sansio_pingora.balancing import OutlierDetection
+from sansio_pingora.listeners import ServerAddress, Tls
 from sansio_pingora.upstreams import ALPN
 
-__all__ = ["AccessLogConf", "ConfError", "ListenerConf", "ServerConf", "ServiceConf", "UpstreamConf"]
+__all__ = [
+    "AccessLogConf",
+    "ConfError",
+    "HealthCheckConf",
+    "ListenerConf",
+    "ServerConf",
+    "ServiceConf",
+    "UpstreamConf",
+    "UpstreamTls",
+]
 
 
 class ConfError(ValueError):
@@ -27,6 +37,32 @@ class ListenerConf:
     address: ServerAddress
     h2c: bool = False
     """HTTP/2 without TLS, with prior knowledge, beside HTTP/1."""
+    tls: Tls | None = None
+    """TLS at the same address."""
+
+    @property
+    def listen(self) -> ServerAddress | Tls:
+        """As a service takes it."""
+        return self.address if self.tls is None else self.tls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamTls:
+    """How one origin is spoken to over TLS; files by name."""
+
+    sni: str = ""
+    """The name that is asked for and checked; empty is the host of the address."""
+    verify: bool = True
+    """The chain of the certificate."""
+    verify_hostname: bool = True
+    """The name in the certificate."""
+    alternative_cn: str | None = None
+    """Another name that the certificate may be for."""
+    ca: str | None = None
+    """Whom to trust instead of ``ca_file`` or the system's authorities."""
+    cert: str | None = None
+    """What is shown to an origin that asks."""
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +72,7 @@ class UpstreamConf:
     address: str
     weight: int = 1
     alpn: ALPN = ALPN.H1
+    tls: UpstreamTls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +81,28 @@ class AccessLogConf:
 
     path: str
     format: str = "combined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheckConf:
+    """How the upstreams of a service are checked, each as requests would reach it. Times are seconds."""
+
+    kind: str = "tcp"
+    """``tcp``: it can be connected to, over TLS where it has that; ``http``: it answers 200."""
+    host: str = "localhost"
+    """Host of the request."""
+    path: str = "/"
+    """Target of the request."""
+    frequency: float = 5.0
+    """Between two rounds."""
+    timeout: float = 5.0
+    """For one check."""
+    success_threshold: int = 1
+    """Successes in a row that bring an upstream back."""
+    failure_threshold: int = 1
+    """Failures in a row that take it out."""
+    parallel: int = 4
+    """Checks at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +115,12 @@ class ServiceConf:
     upstreams: tuple[UpstreamConf, ...] = ()
     balance: str = "round_robin"
     balance_key: str = "path"
+    discovery: str = "static"
+    """``static``: the upstreams as they stand there; ``dns``: every address of their names."""
+    update_frequency: float = 30.0
+    """Seconds between two looks at the names."""
+    health_check: HealthCheckConf | None = None
+    outlier_detection: OutlierDetection | None = None
     threads: int | None = None
     limits: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -95,6 +160,10 @@ class ServerConf:
     """Source addresses of connections to IPv4 origins, in turn."""
     client_bind_to_ipv6: tuple[str, ...] = ()
     """Source addresses of connections to IPv6 origins, in turn."""
+    ca_file: str | None = None
+    """PEM: whom origins are trusted by instead of the system's authorities."""
+    upstream_debug_ssl_keylog: bool = False
+    """Append the secrets of TLS sessions with origins to the file that the variable SSLKEYLOGFILE names."""
     limits: Mapping[str, Any] = field(default_factory=dict)
     """Limits for every service."""
     services: tuple[ServiceConf, ...] = ()

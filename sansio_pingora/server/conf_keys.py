@@ -10,19 +10,18 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
-from sansio_pingora.balancing import MAX_WEIGHT, SELECTIONS
+from sansio_pingora.balancing import SELECTIONS
 from sansio_pingora.limits import Limits
-from sansio_pingora.listeners import ServerAddress, TcpSocketOptions
 from sansio_pingora.proxy import ProxyOptions
 from sansio_pingora.server.access_format import AccessFormat
-from sansio_pingora.server.conf import AccessLogConf, ListenerConf, ServerConf, ServiceConf, UpstreamConf
+from sansio_pingora.server.conf import AccessLogConf, ListenerConf, ServerConf, ServiceConf
 from sansio_pingora.server.kinds import Choice, Flag, Kind, ListOf, Number, Reading, Record, Refused, Text, Whole
-from sansio_pingora.transport import SocketAddr, TcpKeepalive
-from sansio_pingora.upstreams import ALPN
+from sansio_pingora.server.listener_keys import LISTENER, sun_path
+from sansio_pingora.server.upstream_keys import HEALTH_CHECK, OUTLIER_DETECTION, UPSTREAM
 
 __all__ = ["KEYS", "ROOT"]
 
-KINDS = ("proxy", "origin")
+KINDS = ("proxy", "origin", "prometheus")
 BALANCE_KEYS = ("path", "client", "host")
 _APP_OPTIONS: dict[str, Kind] = {
     "engine": Choice(("native", "hyper")),
@@ -35,7 +34,15 @@ _PROXY_OPTIONS: dict[str, Kind] = {
     "trusted_proxies": ListOf(Text()),
     "error_page": Text(),
 }
-_OF_PROXIES = ("upstreams", "balance", "balance_key", "access_log", *_PROXY_OPTIONS)
+_BALANCING: dict[str, Kind] = {
+    "balance": Choice(SELECTIONS),
+    "balance_key": Choice(BALANCE_KEYS),
+    "discovery": Choice(("static", "dns")),
+    "update_frequency": Number(0.1),
+    "health_check": HEALTH_CHECK,
+    "outlier_detection": OUTLIER_DETECTION,
+}
+_OF_PROXIES = ("upstreams", *_BALANCING, *_PROXY_OPTIONS)
 
 
 def _limit_kind(kind: Any) -> Kind:
@@ -45,127 +52,6 @@ def _limit_kind(kind: Any) -> Kind:
 
 
 LIMITS = Record({name: _limit_kind(kind) for name, kind in get_type_hints(Limits).items()}, dict)
-
-
-def _tcp(text: str) -> SocketAddr:
-    addr = SocketAddr.parse(text)
-    if addr.path is not None:
-        raise ValueError("a Unix socket goes under uds")
-    return addr
-
-
-def _sun_path(path: str) -> str:
-    if len(path.encode()) > _MAX_SUN_PATH:
-        raise ValueError(f"it is longer than the {_MAX_SUN_PATH} bytes that a Unix socket's path may have")
-    return path
-
-
-def _uds(path: str) -> SocketAddr:
-    return SocketAddr(path=_sun_path(path))
-
-
-_MAX_SUN_PATH = 107
-
-
-class _Permissions(Text):
-    """A mode in octal digits, as text or as YAML 1.2's 0o660; a plain 660 is a number of ten digits' kind."""
-
-    __slots__ = ()
-
-    @property
-    def wanted(self) -> str:  # type: ignore[override]  # as its parent's
-        """What people are told."""
-        return "a mode like '0660' or 0o660"
-
-    def check(self, value: Any) -> int:
-        """See above."""
-        if isinstance(value, int) and not isinstance(value, bool):
-            return _mode(value)
-        if isinstance(value, str):
-            return _mode(int(value.removeprefix("0o"), 8) if value.removeprefix("0o").isdigit() else -1)
-        raise ValueError
-
-    def schema(self) -> dict[str, Any]:
-        """See :class:`Kind`."""
-        return {"type": ["string", "integer"]}
-
-
-def _mode(value: int) -> int:
-    if not 0 <= value <= 0o777:
-        raise ValueError("three octal digits in quotes")
-    return value
-
-
-_SOCKET_OPTIONS: dict[str, Kind] = {
-    "ipv6_only": Flag(),
-    "so_reuseport": Flag(),
-    "tcp_fastopen": Whole(0, 2**31 - 1),
-    "dscp": Whole(0, 255),
-    "tcp_snd_buf": Whole(1, 2**31 - 1),
-    "tcp_recv_buf": Whole(1, 2**31 - 1),
-    "backlog": Whole(1, 2**31 - 1),
-    "tcp_keepalive": Record(
-        {"idle": Number(), "interval": Number(), "count": Whole(1), "user_timeout": Number(optional=True)},
-        TcpKeepalive,
-        ("idle", "interval", "count"),
-    ),
-}
-
-
-def _listener(
-    tcp: SocketAddr | None = None,
-    uds: SocketAddr | None = None,
-    h2c: bool = False,
-    permissions: int | None = None,
-    proxy_protocol: tuple[str, ...] | None = None,
-    **options: Any,
-) -> ListenerConf:
-    addr = tcp or uds
-    if addr is None or (tcp is not None and uds is not None):
-        raise ValueError('a listener has either tcp, like "127.0.0.1:6188", or uds, the path of a Unix socket')
-    if uds is not None and options:
-        raise ValueError(f"{min(options)} belongs to tcp: leave it out")
-    if tcp is not None and permissions is not None:
-        raise ValueError("permissions belong to uds: leave them out")
-    address = ServerAddress(addr, TcpSocketOptions(**options), permissions)
-    if proxy_protocol is not None:
-        address = address.with_proxy_protocol(proxy_protocol)
-    return ListenerConf(address, h2c)
-
-
-LISTENER = Record(
-    {
-        "tcp": Text(_tcp, 'an address like "127.0.0.1:6188"'),
-        "uds": Text(_uds, "the path of a Unix socket"),
-        "h2c": Flag(),
-        "permissions": _Permissions(),
-        "proxy_protocol": ListOf(Text(), 1),
-        **_SOCKET_OPTIONS,
-    },
-    _listener,
-)
-
-
-def _upstream_address(text: str) -> str:
-    SocketAddr.parse(text)
-    return text
-
-
-def _upstream(address: str, weight: int = 1, alpn: tuple[str, ...] = ("http/1.1",)) -> UpstreamConf:
-    if len(alpn) != 1:
-        raise ValueError("alpn without TLS names the one version that is spoken: [http/1.1] or [h2]")
-    return UpstreamConf(address, weight, ALPN(alpn))
-
-
-UPSTREAM = Record(
-    {
-        "address": Text(_upstream_address, 'an address like "127.0.0.1:9000"'),
-        "weight": Whole(1, MAX_WEIGHT),
-        "alpn": ListOf(Choice(("http/1.1", "h2")), 1),
-    },
-    _upstream,
-    ("address",),
-)
 
 
 def _access_format(text: str) -> str:
@@ -183,12 +69,14 @@ def _service(name: str, kind: str, listeners: tuple[ListenerConf, ...], **rest: 
         upstreams = rest.get("upstreams", ())
         if not upstreams:
             raise ValueError('a proxy needs upstreams: add upstreams: [{address: "127.0.0.1:9000"}]')
-        if len({one.alpn for one in upstreams}) > 1:
-            raise ValueError("the upstreams of a service speak one version: make two services of them")
         addresses = [one.address for one in upstreams]
         for address in addresses:
             if addresses.count(address) > 1:
                 raise ValueError(f"upstream {address} is there twice: give it a weight")
+        if rest.get("discovery") != "dns" and "update_frequency" in rest:
+            raise ValueError(
+                "update_frequency belongs to discovery: dns; upstreams that are listed change with the file"
+            )
     else:
         for key in _OF_PROXIES:
             if key in rest:
@@ -205,8 +93,7 @@ SERVICE = Record(
         "kind": Choice(KINDS),
         "listeners": ListOf(LISTENER, 1),
         "upstreams": ListOf(UPSTREAM, 1),
-        "balance": Choice(SELECTIONS),
-        "balance_key": Choice(BALANCE_KEYS),
+        **_BALANCING,
         "threads": Whole(1),
         "limits": LIMITS,
         "access_log": ACCESS_LOG,
@@ -287,12 +174,14 @@ KEYS: Mapping[str, Kind] = {
     ),
     "work_stealing": _Warned(Flag(), False, "work_stealing: true has no effect: a connection stays with its lane"),
     "error_log": Text(),
-    "upgrade_sock": Text(_sun_path, "the path of a Unix socket"),
+    "upgrade_sock": Text(sun_path, "the path of a Unix socket"),
     "upgrade_sock_connect_accept_max_retries": Whole(0),
     "upstream_keepalive_pool_size": Whole(0),
     "max_retries": Whole(1),
     "client_bind_to_ipv4": ListOf(Text(_ip(IPv4Address), "an IPv4 address")),
     "client_bind_to_ipv6": ListOf(Text(_ip(IPv6Address), "an IPv6 address")),
+    "ca_file": Text(),
+    "upstream_debug_ssl_keylog": Flag(),
     "limits": LIMITS,
     "services": _Services(SERVICE),
     "daemon": Refused(_NO_DAEMON),
@@ -304,8 +193,6 @@ KEYS: Mapping[str, Kind] = {
     "daemon_ready_timeout_seconds": Refused(_NO_DAEMON),
     "daemon_notify_timeout_seconds": Refused(_NO_DAEMON),
     "workers": Refused("this version runs one process: use threads, or several servers with so_reuseport"),
-    "ca_file": Refused("this version reads no TLS settings from a file: remove it"),
-    "upstream_debug_ssl_keylog": Refused("this version reads no TLS settings from a file: remove it"),
     "s2n_config_cache_size": Refused("there is no s2n here: remove it"),
     "upstream_connect_offload_threadpools": Refused(_OFFLOAD),
     "upstream_connect_offload_thread_per_pool": Refused(_OFFLOAD),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ __all__ = [
     "Flag",
     "Kind",
     "ListOf",
+    "MapOf",
     "Number",
     "Reading",
     "Record",
@@ -260,6 +261,43 @@ class ListOf:
 
 
 @dataclass(frozen=True, slots=True)
+class MapOf:
+    """A map whose keys are the user's own, each *what*."""
+
+    item: Kind
+    what: str
+
+    def read(self, node: yaml.Node, path: str, reading: Reading) -> dict[str, Any]:
+        """See :class:`Kind`."""
+        reading.places[path] = place_of(node, reading.name)
+        if not isinstance(node, yaml.MappingNode):
+            key = path.rpartition(".")[2]
+            reading.wrong(node, f"{key} takes a {self.what} and what belongs to it: write '{self.what}: …'")
+            return {}
+        return {name: self.item.read(value, f"{path}.{name}", reading) for name, _, value in _entries(node, reading)}
+
+    def schema(self) -> dict[str, Any]:
+        """See :class:`Kind`."""
+        return {"type": "object", "additionalProperties": self.item.schema()}
+
+
+def _entries(node: yaml.MappingNode, reading: Reading) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
+    """The keys of a map, with their nodes and those behind them. What is no key, or there again, is a problem."""
+    seen: dict[str, yaml.Node] = {}
+    for key_node, value_node in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            reading.wrong(key_node, "a key is a single word")
+            continue
+        name = key_node.value
+        if name in seen:
+            first = seen[name].start_mark.line + 1
+            reading.wrong(key_node, f"key {name!r} is there twice, first in line {first}: remove one")
+            continue
+        seen[name] = key_node
+        yield name, key_node, value_node
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A map with known keys. *make* gets what was given, by name; a ValueError of it is a problem of the whole."""
 
@@ -292,17 +330,7 @@ class Record:
 
     def _given(self, node: yaml.MappingNode, path: str, reading: Reading) -> dict[str, Any]:
         given: dict[str, Any] = {}
-        seen: dict[str, yaml.Node] = {}
-        for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                reading.wrong(key_node, "a key is a single word")
-                continue
-            name = key_node.value
-            if name in seen:
-                first = seen[name].start_mark.line + 1
-                reading.wrong(key_node, f"key {name!r} is there twice, first in line {first}: remove one")
-                continue
-            seen[name] = key_node
+        for name, key_node, value_node in _entries(node, reading):
             kind = self.keys.get(name)
             if kind is None:
                 text = f"unknown key {name!r}{suggestion(name, list(self.keys))}"

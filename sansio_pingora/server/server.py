@@ -51,7 +51,7 @@ class Server:
         self.services: dict[str, AnyService] = {}
         self.graph = ServiceGraph()
         self.observers: list[Callable[[ExecutionPhase], object]] = []
-        self.on_reload: list[Callable[[], object]] = []
+        self.on_reload: list[Callable[[], object]] = [self.reload]
         """Called at SIGHUP, in the server's thread."""
         self.on_reopen: list[Callable[[], object]] = []
         """Called at SIGUSR1, in the server's thread."""
@@ -107,6 +107,15 @@ class Server:
         runner = self._runner
         if runner is not None:
             runner.signal(signal)
+
+    def reload(self) -> None:
+        """Read the certificates of all services again: handshakes that begin from here on take them, nothing drops.
+
+        :raises Error: a file cannot be read or used; nothing has changed for any service.
+        """
+        runner = self._runner
+        if runner is not None:
+            runner.reload()
 
     def post(self, act: Callable[[float], object]) -> None:
         """Call *act* with the monotonic time in the server's thread, soon; nothing where it does not run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Protocol
 
-from sansio_pingora.listeners import ConnectionFilter, ServerAddress, TcpSocketOptions
+from sansio_pingora.listeners import ConnectionFilter, File, ServerAddress, TcpSocketOptions, Tls
 
 __all__ = ["AnyService", "BackgroundService", "FailurePolicy", "ReadyNotifier", "Service", "ShutdownWatch"]
 
@@ -68,7 +68,7 @@ class Service(_AnyService):
         """Lanes, on the threads runtime; None is the configuration's ``threads``."""
         self.connection_filter = connection_filter
         self.options = options
-        self.addresses: list[ServerAddress] = []
+        self.addresses: list[ServerAddress | Tls] = []
 
     def add_tcp(self, address: str, options: TcpSocketOptions | None = None) -> None:
         """Listen on *address* too, like ``127.0.0.1:8080``.
@@ -84,7 +84,18 @@ class Service(_AnyService):
         """
         self.addresses.append(ServerAddress.uds(path, permissions))
 
-    def add_address(self, address: ServerAddress | str) -> None:
+    def add_tls(
+        self, address: str, cert: File, key: File, options: TcpSocketOptions | None = None, **settings: Any
+    ) -> None:
+        """Listen on *address* too, over TLS, with a certificate and its private key in PEM files.
+
+        *settings*: as of :class:`~sansio_pingora.listeners.Tls`, which :meth:`add_address` takes as well.
+
+        :raises ValueError: not such an address, or settings that contradict each other.
+        """
+        self.addresses.append(Tls(ServerAddress.tcp(address, options), cert=cert, key=key, **settings))
+
+    def add_address(self, address: ServerAddress | Tls | str) -> None:
         """Listen on *address* too.
 
         :raises ValueError: not an address.
@@ -93,7 +104,7 @@ class Service(_AnyService):
 
     def endpoints(self) -> list[str]:
         """The addresses, as text."""
-        return [str(address) for address in self.addresses]
+        return [str(one.address if isinstance(one, Tls) else one) for one in self.addresses]
 
 
 class BackgroundService(_AnyService):

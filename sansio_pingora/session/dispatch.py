@@ -83,7 +83,7 @@ class Dispatcher:
             if kind is Failed:
                 session = ServerSession(self.connection, stream_id, None, self._info, now, self._exchanges)
                 if self._meter is not None:
-                    self._meter.refused(value.error)
+                    self._meter.refused(session, value.error)
                 self._handler.refused(session, value.error, now)
             elif kind is Established:
                 self._established(value)

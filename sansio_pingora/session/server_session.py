@@ -39,8 +39,8 @@ class Meter(Protocol):
     def finished(self, session: ServerSession) -> None:
         """An exchange is over."""
 
-    def refused(self, error: Error) -> None:
-        """A head broke the rules."""
+    def refused(self, session: ServerSession, error: Error) -> None:
+        """A head broke the rules, so that *session* has none."""
 
 
 class ServerSession(ServerControls):

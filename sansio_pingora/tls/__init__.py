@@ -8,10 +8,11 @@ from sansio_pingora.tls.backend import (
     ServerSettings,
     TlsBackend,
 )
-from sansio_pingora.tls.certificate import Certificate, accepted_names
+from sansio_pingora.tls.certificate import Certificate, accepted_names, validity
 from sansio_pingora.tls.client import ClientTls, TlsClient, TlsTarget, peer_layer
 from sansio_pingora.tls.client_hello import ClientHello, HelloFault, HelloReader, NotTls
 from sansio_pingora.tls.layer import TlsHandshake, TlsLayer
+from sansio_pingora.tls.peers import upstream_tls
 from sansio_pingora.tls.server import Certificates, ChooseCertificate, ChooseLater, ServerTls, TlsServer
 
 __all__ = [
@@ -38,4 +39,6 @@ __all__ = [
     "TlsTarget",
     "accepted_names",
     "peer_layer",
+    "upstream_tls",
+    "validity",
 ]

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import ip_address
 
-__all__ = ["Certificate", "accepted_names"]
+__all__ = ["Certificate", "accepted_names", "validity"]
 
 _SEQUENCE, _SET, _INTEGER, _OID = 0x30, 0x31, 0x02, 0x06
 _EXPLICIT_VERSION, _EXTENSIONS = 0xA0, 0xA3
@@ -20,6 +21,7 @@ _ORGANIZATION = b"\x55\x04\x0a"
 _COMMON_NAME = b"\x55\x04\x03"
 _ALTERNATIVE_NAMES = b"\x55\x1d\x11"
 _UTF16 = 0x1E
+_UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
@@ -81,12 +83,46 @@ def accepted_names(name: str, alternative: str | None) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _parse(der: bytes) -> Certificate:
+def validity(der: bytes) -> tuple[float, float]:
+    """From when to when the certificate *der* is good, in Unix time.
+
+    :raises ValueError: it is no certificate.
+    """
+    try:
+        fields = _fields(der)
+        for _ in range(3):  # serial number, signature algorithm, issuer
+            next(fields)
+        begin, end = (_instant(tag, value.decode("ascii")) for tag, value in _elements(next(fields)[1]))
+    except (IndexError, StopIteration) as exc:
+        raise ValueError("not a certificate") from exc
+    return begin, end
+
+
+def _instant(tag: int, text: str) -> float:
+    """Of RFC 5280 section 4.1.2.5: always UTC, always with seconds."""
+    if tag == _UTC_TIME:
+        text = ("19" if text >= "5" else "20") + text
+    elif tag != _GENERALIZED_TIME:
+        raise ValueError("a time of another kind")
+    if len(text) != 15 or not text[:14].isdigit() or text[14] != "Z":
+        raise ValueError(f"{text!r} is no time of a certificate")
+    month, day, hour, minute, second = (int(text[at : at + 2]) for at in range(4, 14, 2))
+    return datetime(int(text[:4]), month, day, hour, minute, second, tzinfo=UTC).timestamp()
+
+
+def _fields(der: bytes) -> Iterator[tuple[int, bytes]]:
+    """Of a certificate, from the serial number on."""
     (certificate,) = _values(der, _SEQUENCE)
     fields = iter(_elements(next(_values(certificate, _SEQUENCE))))
+    first = next(fields)
+    if first[0] != _EXPLICIT_VERSION:
+        yield first
+    yield from fields
+
+
+def _parse(der: bytes) -> Certificate:
+    fields = _fields(der)
     tag, value = next(fields)
-    if tag == _EXPLICIT_VERSION:
-        tag, value = next(fields)
     if tag != _INTEGER or not value:
         raise ValueError("a certificate without a serial number")
     serial = value.hex() if value[0] or len(value) == 1 else value[1:].hex()

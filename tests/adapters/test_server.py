@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from websockets.sync.client import connect
 
 from sansio_pingora import HttpPeer, PeerOptions, ProxyHttp, Response
 from sansio_pingora.apps import HttpServerApp, OriginApp
+from sansio_pingora.errors import Error
 from sansio_pingora.server import (
     ExecutionPhase,
     Frame,
@@ -32,6 +34,7 @@ from sansio_pingora.upstreams import ALPN
 from sansio_pingora.wire import ResponseHeader
 from sansio_pingora_posix import HandOverFailed, Receiver, Sender
 from tests.adapters.harness import GET, PATIENCE, client, served, until
+from tests.tls.certs import ca, cert
 
 every_runtime = pytest.mark.parametrize("runtime", ["asyncio", "gevent", "threads"])
 P = ExecutionPhase
@@ -460,3 +463,43 @@ def test_a_callable_that_answers():
     with up(make("gevent", lambda request: Response(200, body=request.body))) as run, client(run.address()) as peer:
         peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
         assert peer.message()[2] == b"hi"
+
+
+# ── certificates ─────────────────────────────────────────────────────────────────────
+
+
+@every_runtime
+def test_certificates_are_read_again_for_all_services_or_for_none(runtime, tmp_path):
+    def put(name: str, organization: str) -> tuple[str, str]:
+        made = cert("localhost", organization=organization)
+        (tmp_path / f"{name}.pem").write_bytes(made.cert)
+        (tmp_path / f"{name}.key").write_bytes(made.key)
+        return str(tmp_path / f"{name}.pem"), str(tmp_path / f"{name}.key")
+
+    def shown(name: str) -> str:
+        context = ssl.create_default_context(cadata=ca().pem.decode())
+        with (
+            socket.create_connection(run.address(name), PATIENCE) as sock,
+            context.wrap_socket(sock, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(GET)
+            assert tls.recv(65_536).startswith(b"HTTP/1.1 200")
+            return dict(pair for (pair,) in tls.getpeercert()["subject"])["organizationName"]
+
+    server = Server(conf=ServerConf(runtime=runtime, grace_period_seconds=10.0))
+    for name in ("web", "other"):
+        service = Service(name, OriginApp())
+        service.add_tls("127.0.0.1:0", *put(name, "Old"))
+        assert service.endpoints() == ["127.0.0.1:0"]
+        server.add_service(service)
+    with up(server) as run:
+        assert (shown("web"), shown("other")) == ("Old", "Old")
+        put("web", "New")
+        (tmp_path / "other.key").write_text("nonsense")
+        with pytest.raises(Error, match="holds no PEM"):
+            server.reload()
+        assert (shown("web"), shown("other")) == ("Old", "Old")
+        put("other", "New")
+        server.reload()
+        assert (shown("web"), shown("other")) == ("New", "New")
+    server.reload()  # nobody runs

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from sansio_pingora.server import ConfError, ServerConf, conf_from_yaml, json_schema, load_conf
+from sansio_pingora.server import ConfError, ServerConf, UpstreamTls, conf_from_yaml, json_schema, load_conf
+from sansio_pingora.tls import ClientAuth
+from sansio_pingora.upstreams import ALPN
 
 GOOD = """\
 version: 1
@@ -33,6 +35,11 @@ def service(text: str) -> str:
 
 LISTENS = '    listeners: [{tcp: "127.0.0.1:1"}]\n'
 UPSTREAMS = '    upstreams: [{address: "127.0.0.1:9"}]\n'
+
+
+def listener_tls(text: str) -> str:
+    return service(f"    listeners: [{{tcp: 'a:1', tls: {{{text}}}}}]\n{UPSTREAMS}")
+
 
 BROKEN = {
     "no yaml": ("services: [1\n", "c.yaml:2:1 this is not YAML"),
@@ -88,9 +95,54 @@ BROKEN = {
         service(LISTENS + "    upstreams: [{address: 'a:1'}, {address: 'a:1'}]\n"),
         "upstream a:1 is there twice: give it a weight",
     ),
-    "mixed versions": (
-        service(LISTENS + "    upstreams: [{address: 'a:1', alpn: [h2]}, {address: 'a:2'}]\n"),
-        "the upstreams of a service speak one version",
+    "two versions without tls": (
+        service(LISTENS + "    upstreams: [{address: 'a:1', alpn: [h2, http/1.1]}]\n"),
+        "alpn without tls names the one version that is spoken",
+    ),
+    "tls without key": (listener_tls("cert: c.pem"), "c.yaml:4:35 tls lacks 'key': add it"),
+    "tls and h2c": (
+        service("    listeners: [{tcp: 'a:1', h2c: true, tls: {cert: c, key: k}}]\n" + UPSTREAMS),
+        "h2c is HTTP/2 without TLS",
+    ),
+    "tls version": (listener_tls("cert: c, key: k, min_version: TLSv1.1"), "min_version takes one of TLSv1.2, TLSv1.3"),
+    "authorities for nobody": (
+        listener_tls("cert: c, key: k, client_auth: required"),
+        "client_ca and client_auth belong together",
+    ),
+    "names no map": (listener_tls("cert: c, key: k, names: [a.com]"), "write 'host name: …'"),
+    "a name twice": (
+        listener_tls("cert: c, key: k, names: {a.com: {cert: c, key: k}, a.com: {cert: c, key: k}}"),
+        "key 'a.com' is there twice",
+    ),
+    "a name without key": (listener_tls("cert: c, key: k, names: {a.com: {cert: c}}"), "lacks 'key': add it"),
+    "upstream certificate alone": (
+        service(LISTENS + "    upstreams: [{address: 'a:1', tls: {cert: c}}]\n"),
+        "cert and key belong together",
+    ),
+    "upstream without a name": (
+        service(LISTENS + "    upstreams: [{address: 'unix:/a', tls: {}}]\n"),
+        "there is no other name to check the certificate by",
+    ),
+    "sni": (service(LISTENS + "    upstreams: [{address: 'a:1', tls: {sni: a b}}]\n"), "sni 'a b' is no host name"),
+    "frequency of nothing": (
+        service(LISTENS + UPSTREAMS + "    update_frequency: 5\n"),
+        "update_frequency belongs to discovery: dns",
+    ),
+    "path of a tcp check": (
+        service(LISTENS + UPSTREAMS + "    health_check: {path: /}\n"),
+        "path belongs to a check of kind: http",
+    ),
+    "path that is none": (
+        service(LISTENS + UPSTREAMS + "    health_check: {kind: http, path: a b}\n"),
+        "path takes a path, not 'a b'",
+    ),
+    "ejections": (
+        service(LISTENS + UPSTREAMS + "    outlier_detection: {base_ejection_time: 9, max_ejection_time: 8}\n"),
+        "the longest is not below the base",
+    ),
+    "prometheus with upstreams": (
+        f"services:\n  - name: a\n    kind: prometheus\n{LISTENS}{UPSTREAMS}",
+        "upstreams belongs to kind: proxy, and this is kind: prometheus",
     ),
     "access format": (
         service(LISTENS + UPSTREAMS + "    access_log: {path: /a, format: '{statsu}'}\n"),
@@ -141,6 +193,33 @@ def test_a_good_one():
     assert edge.listeners[1].address.permissions == 0o660
     assert (edge.upstreams[0].weight, edge.options, edge.limits) == (2, {"via": "edge"}, {"read_timeout": 7.5})
     assert conf.place("services[0].listeners[0].tcp") == "c.yaml:9:15"
+
+
+def test_tls_of_listeners_and_upstreams():
+    names = "names: {www.a.com: {cert: a.pem, key: a.key}}, client_ca: ca.pem, alpn: [http/1.1]"
+    conf = conf_from_yaml(
+        service(
+            f"    listeners: [{{tcp: '127.0.0.1:1', tls: {{cert: c.pem, key: k.pem, {names}}}}}]\n"
+            "    upstreams:\n"
+            "      - {address: 'a:1', tls: {sni: app.internal, verify: false, ca: ca.pem}}\n"
+            "      - {address: 'a:2', alpn: [h2]}\n"
+        ),
+        "c.yaml",
+    )
+
+    (edge,) = conf.services
+    tls = edge.listeners[0].tls
+    assert tls is not None
+    assert (str(tls.address), tls.cert, tls.key, tls.client_ca) == ("127.0.0.1:1", "c.pem", "k.pem", "ca.pem")
+    assert (tls.names, tls.alpn, tls.client_auth) == (
+        {"www.a.com": ("a.pem", "a.key")},
+        ("http/1.1",),
+        ClientAuth.REQUIRED,
+    )
+    first, second = edge.upstreams
+    assert first.tls == UpstreamTls(sni="app.internal", verify=False, ca="ca.pem")
+    assert (first.alpn, second.alpn, second.tls) == (ALPN.H2H1, ALPN.H2, None)
+    assert conf.place("services[0].listeners[0].tls.names.www.a.com.cert") == "c.yaml:4:95"
 
 
 def test_all_problems_are_said_at_once():

@@ -2,6 +2,7 @@
 
 from sansio_pingora_posix.addresses import is_numeric, resolve, sockaddr, socket_addr, transport_info
 from sansio_pingora_posix.binding import bind, close_listener
+from sansio_pingora_posix.certificate_checks import check_certificates
 from sansio_pingora_posix.checking import check_conf
 from sansio_pingora_posix.client import ClientCall
 from sansio_pingora_posix.connecting import Connecting
@@ -54,6 +55,7 @@ __all__ = [
     "Watched",
     "bind",
     "call_error",
+    "check_certificates",
     "check_conf",
     "close_listener",
     "connect_error",

@@ -41,7 +41,7 @@ class Control:
         """For runtimes: at a graceful end, idle clients keep their connections until they speak or time out."""
         self._done = threading.Event()
         self._wake: tuple[Callable[[], object], ...] = ()
-        self._reloads: tuple[Callable[[], object], ...] = ()
+        self._reloads: tuple[Callable[[], Callable[[], object]], ...] = ()
         self._registering = threading.Lock()  # never taken by stop
 
     def stop(self, *, graceful: bool = True) -> None:
@@ -58,13 +58,23 @@ class Control:
 
         :raises Error: a file cannot be read or used; what was read before stays in force.
         """
-        for reload in self._reloads:
-            reload()
+        for take in self.prepare_reload():
+            take()
 
-    def on_reload(self, reload: Callable[[], object]) -> None:
-        """For who reads files: call *reload* whenever they are to be read again."""
+    def prepare_reload(self) -> list[Callable[[], object]]:
+        """Read the certificates again, without taking them: that is done by calling what is returned.
+
+        :raises Error: as above.
+        """
+        return [prepare() for prepare in self._reloads]
+
+    def on_reload(self, prepare: Callable[[], Callable[[], object]]) -> None:
+        """For who reads files: call *prepare* whenever they are to be read again, then what it returns.
+
+        So either everything that was read is taken, or nothing.
+        """
         with self._registering:
-            self._reloads = (*self._reloads, reload)
+            self._reloads = (*self._reloads, prepare)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has ended; False when *timeout* seconds were not enough."""

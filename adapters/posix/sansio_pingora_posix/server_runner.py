@@ -51,6 +51,12 @@ class Launcher(Protocol):
     def admit(self) -> None:
         """Every service is up, and accepts from here on."""
 
+    def reload(self) -> None:
+        """Read the certificates of all services again.
+
+        :raises Error: a file cannot be used; nothing has changed for any of them.
+        """
+
 
 class ServerRunner:
     """One run of a server. :meth:`signal`, :meth:`post`, :meth:`ready` and :meth:`ended` are for any thread, and for
@@ -97,6 +103,13 @@ class ServerRunner:
     def signal(self, signal: ShutdownSignal) -> None:
         """Ask the server to end, or to hand over."""
         self.post(lambda now: self._lifecycle.signal(signal, now))
+
+    def reload(self) -> None:
+        """Read the certificates of all services again, in the calling thread.
+
+        :raises Error: a file cannot be used; nothing has changed for any of them.
+        """
+        self._launcher.reload()
 
     def ready(self, name: str) -> None:
         """A launcher's: *name* is ready."""

@@ -129,3 +129,9 @@ class ServiceThreads:
         self._admitted = True
         for control in self.controls.values():
             control.admit()
+
+    def reload(self) -> None:
+        """See :class:`Launcher`."""
+        taken = [take for control in list(self.controls.values()) for take in control.prepare_reload()]
+        for take in taken:
+            take()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from sansio_pingora.errors import Error, ErrorType
@@ -30,12 +31,19 @@ class TlsListening:
         assert isinstance(address, ServerAddress)  # Tls has parsed it
         return replace(address, layers=(*address.layers, self._server))
 
-    def reload(self) -> None:
-        """Read the files again: handshakes that begin from here on take what is in them. From any thread.
+    def prepare(self) -> Callable[[], None]:
+        """Read the files again. Handshakes that begin after the call that is returned take what is in them.
 
-        :raises Error: as above; then everything stays as it was.
+        From any thread.
+
+        :raises Error: as above; everything stays as it was.
         """
-        self._server.certificates = self._read()
+        certificates = self._read()
+
+        def take() -> None:
+            self._server.certificates = certificates
+
+        return take
 
     def _read(self) -> Certificates:
         tls = self._tls
