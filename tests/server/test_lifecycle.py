@@ -7,8 +7,6 @@ import math
 
 import pytest
 from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sansio_pingora.errors import LocalProtocolError
 from sansio_pingora.server import (
@@ -30,6 +28,7 @@ from sansio_pingora.server import (
     StopSending,
 )
 from sansio_pingora.services import FailurePolicy, ServiceGraph
+from sansio_pingora.testing.stateful import LifecycleMachine
 
 P = ExecutionPhase
 QUIT, TERM, INT = ShutdownSignal
@@ -256,94 +255,5 @@ def test_an_end_that_nobody_began_is_refused():
         machine.service_ready("wbe", 0.0)
 
 
-class Servers(RuleBasedStateMachine):
-    """Any inputs in any order, in virtual time, against what must always hold."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        policies = {"a": FailurePolicy.FAIL, "b": FailurePolicy.RETRY, "c": FailurePolicy.CONTINUE}
-        self.machine = ServerLifecycle(graph(a="b", b="", c="a", d=""), policies, grace_period=10.0, stop_timeout=2.0)
-        self.now = 0.0
-        self.running: set[str] = set()
-        self.ready: set[str] = set()
-        self.phases = [P.SETUP]
-        self.exits: list[int] = []
-        self.ending_since: float | None = None
-        self.machine.bootstrap(0.0)
-        self.obey()
-
-    def obey(self) -> None:
-        for command in self.machine.take_commands():
-            assert not self.exits or isinstance(command, Report), "a command after the end"
-            match command:
-                case StartService(name):
-                    assert name not in self.running
-                    assert all(on in self.ready for on in self.machine._graph.dependencies(name))
-                    assert self.ending_since is None
-                    self.running.add(name)
-                case DrainService(name, _) | AbortService(name):
-                    assert name in self.running
-                case EnterPhase(phase):
-                    move = next(move for move in Move if MOVES.get((self.phases[-1], move)) is phase)
-                    assert move
-                    self.phases.append(phase)
-                    if phase is P.SHUTDOWN_STARTED:
-                        self.ending_since = self.now
-                case Exit(code):
-                    self.exits.append(code)
-                case _:
-                    pass
-
-    @rule(name=st.sampled_from("abcd"))
-    def gets_ready(self, name):
-        if name in self.running:
-            self.ready.add(name)
-        self.machine.service_ready(name, self.now)
-        self.obey()
-
-    @precondition(lambda self: self.running)
-    @rule(data=st.data(), error=st.sampled_from([None, "broke"]))
-    def ends(self, data, error):
-        name = data.draw(st.sampled_from(sorted(self.running)))
-        self.running.discard(name)
-        if error is None or name == "c":
-            self.ready.add(name)
-        self.machine.service_ended(name, error, self.now)
-        self.obey()
-
-    @rule(signal=st.sampled_from(ShutdownSignal))
-    def is_asked(self, signal):
-        self.machine.signal(signal, self.now)
-        self.obey()
-
-    @rule(acknowledged=st.booleans())
-    def hand_over_ends(self, acknowledged):
-        if acknowledged:
-            self.machine.handed_over(self.now)
-        else:
-            self.machine.hand_over_failed("gone", self.now)
-        self.obey()
-
-    @rule(seconds=st.floats(0.0, 40.0))
-    def time_passes(self, seconds):
-        until = self.now + seconds
-        while self.machine.deadline <= until:
-            self.now = max(self.now, self.machine.deadline)
-            self.machine.handle_timeout(self.now)
-            self.obey()
-        self.now = until
-        self.machine.handle_timeout(self.now)
-        self.obey()
-
-    @invariant()
-    def knows_what_runs(self):
-        assert set(self.machine.running) == self.running
-
-    @invariant()
-    def ends_in_time(self):
-        if self.ending_since is not None and self.now > self.ending_since + 12.0:
-            assert self.exits
-
-
-TestServers = Servers.TestCase
+TestServers = LifecycleMachine.TestCase
 TestServers.settings = settings(max_examples=100, stateful_step_count=40)

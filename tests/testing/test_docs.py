@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.pages import blocks, page
 
 PAGE = page("testing.md")
-TOY, PROPERTY, MENDED, HTTP2, STATEFUL, NETWORK, FIXTURE = blocks(PAGE)
+TOY, PROPERTY, MENDED, HTTP2, STATEFUL, MODELS, NETWORK, FIXTURE = blocks(PAGE)
 
 
 def found_by(names, most=400):
@@ -44,17 +44,28 @@ def test_the_property_of_http2():
     )()
 
 
-def test_the_state_machine_is_short_and_passes():
-    assert STATEFUL.strip().count("\n") < 25
-    names: dict = {}
-    exec("from sansio_pingora.session import ServerConnection\n" + STATEFUL, names)
-    case = names["TestSlow"]
+def passes(case):
     case.settings = settings(
-        case.settings, max_examples=10, stateful_step_count=10, suppress_health_check=list(HealthCheck)
+        case.settings, max_examples=8, stateful_step_count=10, suppress_health_check=list(HealthCheck)
     )
     result = unittest.TestResult()
     case("runTest").run(result)
     assert result.wasSuccessful(), result.failures + result.errors
+
+
+def test_the_state_machine_is_short_and_passes():
+    assert len(STATEFUL.strip().splitlines()) <= 25
+    names: dict = {}
+    exec("from sansio_pingora.session import ServerConnection\n" + STATEFUL, names)
+    passes(names["TestSlow"])
+
+
+def test_machines_for_implementations_of_ones_own_are_short_and_pass():
+    assert len(MODELS.strip().splitlines()) <= 25
+    names: dict = {}
+    exec(MODELS, names)
+    passes(names["TestHttp2Flow"])
+    passes(names["TestOwnPool"])
 
 
 def test_a_property_test_has_eight_lines_at_most():

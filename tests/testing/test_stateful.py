@@ -7,12 +7,34 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from sansio_pingora.apps import OriginApp
+from sansio_pingora.connectors import ConnectionPool
+from sansio_pingora.errors import LocalProtocolError
+from sansio_pingora.http2 import Http2Client, Http2Server
+from sansio_pingora.server import ServerLifecycle
 from sansio_pingora.session import ServerConnection
-from sansio_pingora.testing.stateful import HttpServerMachine, WebSocketMachine
+from sansio_pingora.testing.stateful import (
+    FlowMachine,
+    HttpServerMachine,
+    LifecycleMachine,
+    PoolMachine,
+    WebSocketMachine,
+)
 from sansio_pingora.websocket import WebSocketSession
 
 TestHttpServer = HttpServerMachine.TestCase
 TestHttpServer.settings = settings(max_examples=15, stateful_step_count=15)
+
+TestHttp1Flow = FlowMachine.TestCase
+TestHttp1Flow.settings = settings(max_examples=30, stateful_step_count=30)
+
+
+class Http2Flow(FlowMachine):
+    def make(self, limits):
+        return Http2Client(0.0, limits), Http2Server(0.0, limits)
+
+
+TestHttp2Flow = Http2Flow.TestCase
+TestHttp2Flow.settings = settings(max_examples=30, stateful_step_count=30)
 
 
 def verdict(machine):
@@ -55,6 +77,55 @@ def test_a_websocket_that_doubles_is_found():
             return Doubling(0.0, WebSocketMachine.make_server(self, deflate)._limits, deflate=deflate)
 
     assert verdict(Twice)
+
+
+class Forgiving(ConnectionPool):
+    """Takes a connection twice."""
+
+    def release(self, handle, now, idle_timeout=None):
+        try:
+            super().release(handle, now, idle_timeout)
+        except LocalProtocolError:
+            pass
+
+
+def test_a_pool_that_takes_a_connection_twice_is_found():
+    class Twice(PoolMachine):
+        def make(self, **options):
+            return Forgiving(**options)
+
+    assert verdict(Twice)
+
+
+class Deaf(Http2Server):
+    """Never says that there is room again."""
+
+    def write_resumed(self, now):
+        return []
+
+
+def test_a_flow_that_stops_is_found():
+    class Stopping(FlowMachine):
+        def make(self, limits):
+            return Http2Client(0.0, limits), Deaf(0.0, limits)
+
+    assert verdict(Stopping)
+
+
+class Hasty(ServerLifecycle):
+    """Ends before its time."""
+
+    def signal(self, signal, now):
+        super().signal(signal, now)
+        super().handle_timeout(now + 5.0)
+
+
+def test_a_lifecycle_that_ends_early_is_found():
+    class Early(LifecycleMachine):
+        def make(self, graph, policies, **times):
+            return Hasty(graph, policies, **times)
+
+    assert verdict(Early)
 
 
 @pytest.mark.parametrize("runtime", ["asyncio", "gevent", "threads"])

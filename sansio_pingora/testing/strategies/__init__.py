@@ -8,6 +8,8 @@ except ModuleNotFoundError as exc:  # pragma: no cover  # the tests have it
     ) from exc
 
 from sansio_pingora.testing.strategies.http1 import (
+    CutAt,
+    CutEvery,
     almost_valid_requests,
     bodies,
     chunked,
@@ -24,6 +26,8 @@ from sansio_pingora.testing.strategies.http2 import http2_frame, http2_frames, i
 from sansio_pingora.testing.strategies.websocket import websocket_deflates, websocket_frame, websocket_frames
 
 __all__ = [
+    "CutAt",
+    "CutEvery",
     "almost_valid_requests",
     "bodies",
     "chunked",

@@ -10,6 +10,8 @@ from sansio_pingora.testing.known_bad import KNOWN_BAD
 from sansio_pingora.testing.messages import chunked_body
 
 __all__ = [
+    "CutAt",
+    "CutEvery",
     "almost_valid_requests",
     "bodies",
     "chunked",
@@ -204,19 +206,20 @@ def known_bad_requests() -> st.SearchStrategy[bytes]:
 
 
 def cuts() -> st.SearchStrategy[Callable[[bytes], list[bytes]]]:
-    """Ways to cut: functions that split bytes into non-empty pieces. They shrink to leaving them whole."""
-    at_places = st.lists(st.integers(1, 4096), max_size=12).map(_Cut)
-    every = st.sampled_from([_Every(1), _Every(2), _Every(3), _Every(7)])
+    """Ways to cut: a :class:`CutAt` or :class:`CutEvery`. They shrink to leaving bytes whole."""
+    at_places = st.lists(st.integers(1, 4096), max_size=12).map(CutAt)
+    every = st.sampled_from([CutEvery(1), CutEvery(2), CutEvery(3), CutEvery(7)])
     return at_places | every
 
 
-class _Cut:
-    """Cuts of the given sizes, over and over for the first of them, the rest in one."""
+class CutAt:
+    """Splits bytes into pieces, none of them empty: of about these sizes, and the rest in one."""
 
     def __init__(self, sizes: list[int]) -> None:
         self.sizes = sizes
 
     def __call__(self, raw: bytes) -> list[bytes]:
+        """The pieces of *raw*."""
         pieces = []
         at = 0
         for size in self.sizes:
@@ -230,16 +233,17 @@ class _Cut:
         return pieces
 
     def __repr__(self) -> str:
-        return f"cuts{self.sizes!r}"
+        return f"CutAt({self.sizes!r})"
 
 
-class _Every:
-    """Pieces of one size; long input only at its head, since each piece costs a call."""
+class CutEvery:
+    """Splits bytes into pieces of one size; long input only at its head, since each piece costs a call."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def __call__(self, raw: bytes) -> list[bytes]:
+        """The pieces of *raw*."""
         size = self.size
         head = raw[:1024]
         pieces = [head[at : at + size] for at in range(0, len(head), size)]
@@ -248,4 +252,4 @@ class _Every:
         return pieces
 
     def __repr__(self) -> str:
-        return f"every {self.size}"
+        return f"CutEvery({self.size})"

@@ -1,116 +1,16 @@
-"""State machines for hypothesis, to be subclassed: a server of HTTP/1, and two ends of a WebSocket.
-
-Override ``make`` (or ``make_client`` and ``make_server``) for an implementation of your own, add rules, and run it
-as ``TestName = Name.TestCase``.
-"""
+"""Two ends of a WebSocket that send, ping, close and wait, while bytes arrive in pieces."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from itertools import pairwise
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import AT_ONCE
-from sansio_pingora.session import ServerConnection
-from sansio_pingora.testing.feeding import Feedable, drain
-from sansio_pingora.testing.reader import StrictReader
-from sansio_pingora.testing.strategies import http1_requests, websocket_deflates
+from sansio_pingora.testing.strategies import websocket_deflates
 from sansio_pingora.websocket import Closed, Deflate, MessagePart, Pong, State, WebSocketEvent, WebSocketSession
-from sansio_pingora.wire import Body, Failed, Header, RequestHeader, ResponseHeader, UpgradedBody
 
-__all__ = ["HttpServerMachine", "WebSocketMachine", "WebSocketSide"]
-
-
-class HttpServerMachine(RuleBasedStateMachine):
-    """A server of HTTP/1: each request is told once and in order, each answer goes out once, in order and canonical.
-
-    Time passes only as far as keeps a client within the time-outs of ``Limits()``.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-        self.connection: Feedable = self.make()
-        self.reader = StrictReader(requests=False)
-        self.sent = 0
-        """Requests that were delivered whole."""
-        self.complete: list[int] = []
-        """Streams whose request was told to its end, in that order."""
-        self.answered = 0
-        self._heads: dict[int, bytes] = {}
-
-    def make(self) -> Feedable:
-        """The connection under test."""
-        return ServerConnection(now=0.0)
-
-    def deliver(self, data: bytes) -> None:
-        """Give *data* to the connection, and take what it tells and sends."""
-        self.take(self.connection.receive_data(data, self.now))
-        while self.connection.deadline == AT_ONCE and not self.connection.closing:
-            self.take(self.connection.handle_timeout(self.now))
-
-    def take(self, events: Sequence[tuple[int, object]]) -> None:
-        """Events of the connection."""
-        for stream, value in events:
-            assert not isinstance(value, Failed), f"a legal request failed: {value!r}"
-            if isinstance(value, Header) and isinstance(value.head, RequestHeader):
-                assert stream not in self._heads, "a second head of the same request"
-                self._heads[stream] = value.head.method
-            if isinstance(value, Body | UpgradedBody):
-                self.connection.consumed(stream, len(value.data), self.now)
-            if stream in self._heads and getattr(value, "end", type(value).__name__ in ("Trailer", "Done")):
-                assert stream not in self.complete, "a request that ended twice"
-                self.complete.append(stream)
-        self.collect()
-
-    def collect(self) -> None:
-        """Read what the connection has put out."""
-        self.reader.feed(drain(self.connection))
-
-    @precondition(lambda self: self.sent - self.answered < 4)
-    @rule(raw=http1_requests(keep_alive=True), places=st.lists(st.integers(1, 4_096), max_size=3))
-    def ask(self, raw: bytes, places: list[int]) -> None:
-        """A client sends a request, perhaps before the last one was answered."""
-        self.sent += 1
-        bounds = sorted({0, len(raw), *(place % len(raw) for place in places)})
-        for start, end in pairwise(bounds):
-            self.deliver(raw[start:end])
-
-    @precondition(lambda self: self.answered < len(self.complete))
-    @rule(size=st.integers(0, 3), chunked=st.booleans())
-    def answer(self, size: int, chunked: bool) -> None:
-        """The application answers the oldest request that it has."""
-        stream = self.complete[self.answered]
-        self.answered += 1
-        self.reader.methods.append(self._heads[stream])
-        body = b"x" * size
-        fields = [] if chunked else [("Content-Length", str(size))]
-        bare = self._heads[stream] == b"HEAD"
-        self.connection.send(stream, Header(ResponseHeader(200, fields), bare), self.now)
-        if not bare:
-            self.connection.send(stream, Body(body, True), self.now)
-        self.take(self.connection.handle_timeout(self.now))
-
-    @rule(seconds=st.floats(0.0, 1.0))
-    def wait(self, seconds: float) -> None:
-        """Time passes, up to the next deadline."""
-        if self.connection.deadline > self.now + seconds:
-            self.now += seconds
-        self.take(self.connection.handle_timeout(self.now))
-
-    @invariant()
-    def nothing_is_lost_or_doubled(self) -> None:
-        """Whatever came whole was told, the next in line when the one before it is answered; answers are whole."""
-        assert self.answered <= len(self.complete) <= self.sent
-        if self.answered < self.sent:
-            assert len(self.complete) > self.answered, "a request that came whole was not told"
-        assert self.complete == sorted(self.complete)
-        assert len(self.reader.messages) == self.answered
-        assert self.reader.message is None
-
+__all__ = ["WebSocketMachine", "WebSocketSide"]
 
 _MASK = b"\x11\x22\x33\x44"
 _LIMITS = Limits(ws_max_message=1 << 20, ws_max_fragments=1 << 10)

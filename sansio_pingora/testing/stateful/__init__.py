@@ -1,0 +1,21 @@
+"""State machines for hypothesis, to be subclassed for an implementation of your own.
+
+Override ``make`` (of a WebSocket ``make_client`` and ``make_server``), add rules, and run it as
+``TestName = Name.TestCase``. What fails is printed by hypothesis as the steps of the shortest story that it found.
+"""
+
+from sansio_pingora.testing.stateful.flow import FlowMachine, FlowSide
+from sansio_pingora.testing.stateful.http_server import HttpServerMachine
+from sansio_pingora.testing.stateful.lifecycle import LifecycleMachine
+from sansio_pingora.testing.stateful.pool import PoolMachine
+from sansio_pingora.testing.stateful.websocket import WebSocketMachine, WebSocketSide
+
+__all__ = [
+    "FlowMachine",
+    "FlowSide",
+    "HttpServerMachine",
+    "LifecycleMachine",
+    "PoolMachine",
+    "WebSocketMachine",
+    "WebSocketSide",
+]
