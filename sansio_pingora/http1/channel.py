@@ -7,7 +7,7 @@ from types import FunctionType
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType
 from sansio_pingora.http1.codec import Codec
-from sansio_pingora.http1.states import CLOSE, IDLE, MOVES
+from sansio_pingora.http1.states import CLOSE, IDLE, MOVES, RAW
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Closing, ConnectionClosed, Endpoint, Event, Writable
 from sansio_pingora.wire import Failed
@@ -104,6 +104,11 @@ class Channel:
         self._read_reason = FOR_NOTHING
         self._write_deadline = math.inf
         self._linger_left = 0
+
+    @property
+    def close_delimited(self) -> bool:
+        """What is being received lasts until the transport ends: a layer below is to know that it was no cut."""
+        return self.receiving is RAW
 
     # ── output ──────────────────────────────────────────────────────────────────────────
 

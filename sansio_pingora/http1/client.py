@@ -273,6 +273,12 @@ class Http1Client(Http1Connection):
             error.retry_type = RetryType.REUSED_ONLY if untouched else RetryType.NO
         super()._fail(error, events)
 
+    @property
+    def close_delimited(self) -> bool:
+        """What is being received lasts until the transport ends: a body without a length, or a tunnel."""
+        receiving = self.receiving
+        return receiving is RAW or (receiving is BODY and self._active and self._read_framing == UNTIL_CLOSE)
+
     def receive_eof(self, now: float) -> list[Event]:
         """See :meth:`Connection.receive_eof`."""
         events: list[Event] = []
@@ -283,7 +289,7 @@ class Http1Client(Http1Connection):
             self._raw_eof(events, now)
         if receiving is RAW or (receiving is CLOSED and self._active and not self.closing):
             return events  # of a tunnel this direction alone has ended
-        if receiving is BODY and self._active and self._read_framing == UNTIL_CLOSE:
+        if receiving is BODY and self.close_delimited:
             events.append((self.stream, Done()))
             self.receiving = MOVES[receiving, END]
             self._active = False

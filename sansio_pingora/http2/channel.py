@@ -96,6 +96,8 @@ class Channel:
     )
 
     version = b"2"
+    close_delimited = False
+    """Frames tell every end."""
     source = ErrorSource.UNSET
 
     def __init__(self, now: float, limits: Limits, window: int) -> None:

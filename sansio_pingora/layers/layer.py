@@ -285,6 +285,11 @@ class Layer:
         return False if self.inner is None else self.inner.stalled
 
     @property
+    def close_delimited(self) -> bool:
+        """What is being received lasts until the transport ends, or may: who stands above does not say."""
+        return getattr(self.inner, "close_delimited", True)
+
+    @property
     def held(self) -> int:
         """Bytes that it keeps in memory, and what stands above."""
         return getattr(self.inner, "held", 0)

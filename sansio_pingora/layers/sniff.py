@@ -41,6 +41,7 @@ class PrefaceSniff:
     shut_write = False
     starved = False
     stalled = False
+    close_delimited = False
 
     def __init__(
         self,

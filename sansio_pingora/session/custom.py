@@ -256,6 +256,11 @@ class CustomConnection(CustomChannel):
             if stream.sent:
                 self._forget(stream_id, stream)
 
+    @property
+    def close_delimited(self) -> bool:
+        """A message may last until the transport ends: TLS is to know that it was no cut."""
+        return bool(self._streams)
+
     def receive_eof(self, now: float) -> list[Event]:
         """See :meth:`Connection.receive_eof`."""
         self._now = now

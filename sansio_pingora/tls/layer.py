@@ -42,9 +42,11 @@ class TlsHandshake:
 class TlsLayer(Layer):
     """One TLS session. A subclass makes the session object, and judges what the handshake came to.
 
-    A close_notify of the peer is the end of its stream, as the end of a transport is without TLS; an end of the
-    transport without it is an error, since anybody on the way could have cut there. In the other direction
-    close_notify goes out before the transport is shut or closed in good order.
+    A close_notify of the peer is the end of its stream, as the end of a transport is without TLS. An end of the
+    transport without it may be a cut by anybody on the way, so it ends nothing that lasts until the end (a body without
+    a length, a tunnel): that has failed. What tells its own length is as complete or incomplete as it is, and an idle
+    connection is merely closed (RFC 9112 section 9.8, RFC 8446 section 6.1). In the other direction close_notify goes
+    out before the transport is shut or closed in good order.
     """
 
     __slots__ = ("_handshaken", "_incoming", "_outgoing", "_paused", "_peer_ended", "_said_goodbye", "_ssl")
@@ -175,6 +177,11 @@ class TlsLayer(Layer):
             return super().receive_eof(now)
         if self._peer_ended or self._closing:
             return []
+        # Who does not say what its messages end with may rely on it.
+        if not getattr(self.inner, "close_delimited", True):
+            self._peer_ended = True
+            assert self.inner is not None  # it is established
+            return self.inner.receive_eof(now)
         text = "the transport ended without close_notify: what came may be cut short"
         return self._fail(Error(ErrorType.CONNECTION_CLOSED, text, esource=self.source), now)
 

@@ -19,14 +19,14 @@ INFO = TransportInfo(SocketAddr("10.0.0.1", 4000), SocketAddr("10.0.0.2", 443), 
 
 
 class End:
-    """One end: an endpoint whose layers carry a raw stream, and what its receiver was told."""
+    """One end: an endpoint whose layers carry a raw stream, or what *above* makes, and what its receiver was told."""
 
-    def __init__(self, maker, limits, deadline=math.inf):
+    def __init__(self, maker, limits, deadline=math.inf, above=RawConnection):
         self.events = []
         self.data = b""
         self.ended = False
         self.digest = Digest()
-        layer = maker(lambda _layer, now: RawConnection(now, limits), limits, self.digest, deadline)
+        layer = maker(lambda _layer, now: above(now, limits), limits, self.digest, deadline)
         self.endpoint = Endpoint(Lane(), layer, self, INFO)
         self.endpoint.lane.attach(self.endpoint)
         self.inner = None
@@ -63,10 +63,12 @@ def server_settings(**changes):
     return ServerSettings(**{"cert_key": cert(), **changes})
 
 
-def server(certificates=None, *, limits=None, choose=None, completed=None, deadline=math.inf, **settings):
+def server(
+    certificates=None, *, limits=None, choose=None, completed=None, deadline=math.inf, above=RawConnection, **settings
+):
     if certificates is None:
         certificates = Certificates(BACKEND, server_settings(**settings))
-    return End(ServerTls(certificates, choose, completed), limits or Limits(), deadline)
+    return End(ServerTls(certificates, choose, completed), limits or Limits(), deadline, above)
 
 
 def client(
@@ -78,12 +80,13 @@ def client(
     verify_name=True,
     completed=None,
     limits=None,
+    above=RawConnection,
     **settings,
 ):
     limits = limits or Limits()
     shared = shared or ClientTls(BACKEND, limits)
     target = TlsTarget(name, alternative, verify_name, completed)
-    return End(shared.maker(ClientSettings(**{"ca": ca(), **settings}), target, key), limits)
+    return End(shared.maker(ClientSettings(**{"ca": ca(), **settings}), target, key), limits, above=above)
 
 
 def pieces(data, cut):
