@@ -49,6 +49,7 @@ class Campaign:
         told = began
         while (now := process_time()) - began < seconds:
             if now - told > 5:
+                self.cpu += now - told
                 told = now
                 tell()
             # Half the time one of the newest: what is new is near to what is newer still.
@@ -59,7 +60,7 @@ class Campaign:
             if target.mutate is None or dice.random() < 0.6:
                 data = mutated(dice, data, self.inputs, self.words)
             self._run(data)
-        self.cpu += process_time() - began
+        self.cpu += process_time() - told
 
     def _run(self, data: bytes) -> None:
         target = self.target

@@ -167,7 +167,9 @@ class AsyncioLane(LaneRunner):
         self._tasks.discard(task)
         if task.cancelled():
             self._abandon(sock, transport)  # perhaps it never began
-        elif exc := task.exception():
+        elif isinstance(exc := task.exception(), OSError):
+            _LOG.warning("a new connection was lost before it could be served: %s", exc)
+        elif exc is not None:
             _LOG.error("the event loop failed over a new connection, which is closed", exc_info=exc)
 
     def _take(self, info: TransportInfo, transport: Transport, now: float) -> None:

@@ -158,7 +158,10 @@ class StreamTransport:
         if read is not self._reading or write is not self._writing:
             self._reading = read
             self._writing = write
-            self._poller.watch(self._sock, read, write, self)
+            try:
+                self._poller.watch(self._sock, read, write, self)
+            except OSError as exc:  # the kernel has no memory, or no place, for one more
+                self._end(lost_error(exc, writing=False), now)
 
     def unsent(self) -> int:
         """Bytes that the peer has not taken: ours, and the kernel's."""
@@ -240,7 +243,8 @@ class StreamTransport:
         if self._sock.fileno() == -1:
             return
         self._poller.forget(self._sock)
-        self._sock.close()
+        with contextlib.suppress(OSError):  # the descriptor is gone all the same, and the endpoint is to hear of it
+            self._sock.close()
         self._queue = None
         self._queued = 0
         try:

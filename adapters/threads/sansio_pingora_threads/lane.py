@@ -21,6 +21,8 @@ __all__ = ["ThreadLane"]
 _LOG = logging.getLogger("sansio_pingora")
 _LONGEST_WAIT = 3600.0
 """Seconds; epoll takes no more than about 24 days."""
+_RINGS = 3
+"""Attempts to wake the lane. The kernel seldom refuses one, but then nobody else would come."""
 
 Answer = tuple[Callable[[Any, "Exception | None", float], None], Any, "Exception | None"]
 
@@ -61,10 +63,18 @@ class ThreadLane(SocketLane):
 
     def wake(self) -> None:
         """Make the loop look at its answers and its control. From any thread, and from signal handlers."""
-        if not self._woken:  # one write for a burst
-            self._woken = True
-            with contextlib.suppress(OSError):  # the lane has ended
+        if self._woken:
+            return  # one write for a burst
+        self._woken = True
+        for _ in range(_RINGS):
+            try:
                 self._bell.send(b"\0")
+            except BlockingIOError:
+                return  # it is full of them
+            except OSError:
+                continue  # the kernel was short of memory, or the lane has ended
+            return
+        self._woken = False  # not heard: whoever comes next rings again
 
     def loop(self, control: Control, grace_period: float, *, until_idle: bool = False) -> None:
         """Drive the lane until it is told to stop and has drained, or nothing is left that could happen."""
