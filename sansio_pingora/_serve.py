@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
-from importlib.util import find_spec
 from typing import Any, Protocol
 
+from sansio_pingora._runtimes import load_runtime
 from sansio_pingora.apps import (
     Background,
     Beside,
@@ -24,11 +23,10 @@ from sansio_pingora.apps import (
     ServiceMetrics,
     WebSocketApp,
 )
-from sansio_pingora.balancing import LoadBalancer
 from sansio_pingora.limits import Limits
 from sansio_pingora.listeners import ConnectionFilter, ServerAddress, Tls
 from sansio_pingora.machine import Application
-from sansio_pingora.proxy import HttpProxy, ProxyHttp, ProxyOptions
+from sansio_pingora.proxy import ProxyHttp, ProxyOptions
 from sansio_pingora.tls import TlsBackend
 
 __all__ = [
@@ -37,19 +35,12 @@ __all__ = [
     "is_in_force",
     "make_application",
     "new_control",
-    "runtime_names",
-    "runtimes",
     "serve",
     "serve_with",
 ]
 
 App = ProxyHttp | HttpServerApp | WebSocketApp | ServerApp | ServeHttp | Callable[[Request], Any]
 Listen = str | ServerAddress | Tls | Iterable[str | ServerAddress | Tls]
-
-_GROUP = "sansio_pingora.runtimes"
-# Ours, for a source tree on the path, which has no entry points; and what each needs beside this distribution.
-_OWN = {"asyncio": "sansio_pingora_asyncio", "gevent": "sansio_pingora_gevent", "threads": "sansio_pingora_threads"}
-_NEEDS = {"asyncio": "anyio", "gevent": "gevent"}
 
 # Limits that only some applications have a use for: elsewhere they would be ignored, so they are refused.
 _OF_PROXIES = frozenset(
@@ -175,9 +166,14 @@ def serve_with(
     **options: Any,
 ) -> Callable[[ServeControl | None], None]:
     """:func:`serve` in two steps: everything is checked now; what is returned serves under the control given to it."""
-    module = _load(runtime)
-    tls = _tls_backend(options, is_proxy=isinstance(app, ProxyHttp))
-    addresses, reloads = _addresses(listen, tls, runtime, module)
+    module = load_runtime(runtime)
+    is_proxy = isinstance(app, ProxyHttp)
+    given = [listen] if isinstance(listen, str | ServerAddress | Tls) else list(listen)
+    needed = (
+        is_proxy or any(isinstance(address, Tls) for address in given) or not options.keys().isdisjoint(_TLS_OPTIONS)
+    )
+    tls = _tls_backend(options, is_proxy=is_proxy) if needed else None
+    addresses, reloads = _addresses(given, tls, runtime, module)
     extra = {name: options.pop(name) for name in _RUNTIME_OPTIONS if name in options}
     for name, value in extra.items():
         if _RUNTIME_OPTIONS[name] != runtime:
@@ -227,6 +223,8 @@ def make_application(app: App, options: dict[str, Any], tls: TlsBackend | None =
         return RawService(app, Limits.from_options(rest))
     http_options = HttpOptions(**{name: _http_option(name, value) for name, value in http.items()})
     if isinstance(app, ProxyHttp):
+        from sansio_pingora.proxy import HttpProxy  # all that a proxy needs, when there is one
+
         _refuse(rest.keys() & _OF_HANDLERS, "handlers, and this application is a ProxyHttp")
         _refuse(rest.keys() & _OF_WEBSOCKETS, "WebSocket applications, and this application is a ProxyHttp")
         return HttpProxy(app, Limits.from_options(rest), http_options, ProxyOptions(**proxy), tls)
@@ -250,7 +248,7 @@ def _works(background: Any, tls: TlsBackend | None) -> Sequence[Background]:
     for work in works:
         if not callable(getattr(work, "start", None)) or not callable(getattr(work, "stop", None)):
             raise TypeError(f"{work!r} is no background work: it needs start(lane, now) and stop(now)")
-        if isinstance(work, LoadBalancer) and work.tls is None:
+        if getattr(work, "tls", tls) is None:  # a load balancer's checks need it
             work.tls = tls
     return works
 
@@ -270,43 +268,10 @@ def _kind(app: App) -> str:
     return "a WebSocketApp" if isinstance(app, WebSocketApp) else "an HttpServerApp"
 
 
-def runtimes() -> list[str]:
-    """The names of the runtimes that are installed, ours first."""
-    return [name for name in runtime_names() if name not in _NEEDS or find_spec(_NEEDS[name]) is not None]
-
-
-def runtime_names() -> list[str]:
-    """The names of the runtimes that are known, installed or not, ours first."""
-    return [*_OWN, *sorted({point.name for point in entry_points(group=_GROUP)} - _OWN.keys())]
-
-
 def new_control() -> ServeControl:
     """A handle to give to :func:`serve`."""
     control: ServeControl = import_module("sansio_pingora_posix").Control()
     return control
-
-
-def _load(runtime: str) -> Any:
-    """The module of *runtime*.
-
-    :raises ValueError: there is no such runtime.
-    :raises ImportError: it cannot be loaded; the text says what to install.
-    """
-    found = entry_points(group=_GROUP, name=runtime)
-    if not found and runtime not in _OWN:
-        names = runtimes()
-        close = get_close_matches(runtime, names, n=1)
-        raise ValueError(
-            f"unknown runtime {runtime!r}" + (f" (did you mean {close[0]!r}?)" if close else f": {', '.join(names)}")
-        )
-    try:
-        return next(iter(found)).load() if found else import_module(_OWN[runtime])
-    except ModuleNotFoundError as exc:
-        if runtime not in _OWN or exc.name is None or exc.name.partition(".")[0] not in _NEEDS.values():
-            raise
-        raise ImportError(
-            f"runtime {runtime!r} needs {exc.name}: pip install 'sansio-pingora[{runtime}]'", name=exc.name
-        ) from exc
 
 
 def _tls_backend(options: dict[str, Any], *, is_proxy: bool) -> TlsBackend:
@@ -333,10 +298,9 @@ def _tls_backend(options: dict[str, Any], *, is_proxy: bool) -> TlsBackend:
 
 
 def _addresses(
-    listen: Listen, tls: TlsBackend, runtime: str, module: Any
+    given: Sequence[str | ServerAddress | Tls], tls: TlsBackend | None, runtime: str, module: Any
 ) -> tuple[list[ServerAddress], list[Callable[[], Callable[[], object]]]]:
     """Where to listen, and what reads the files of that again."""
-    given = [listen] if isinstance(listen, str | ServerAddress | Tls) else list(listen)
     if not given:
         raise ValueError("listen names no address: '127.0.0.1:8080', '[::1]:8080' or 'unix:/run/x.sock'")
     addresses: list[ServerAddress] = []

@@ -1,7 +1,6 @@
 """serve(): every kind of application on every runtime, and every option either in force or refused."""
 
 import builtins
-import importlib.metadata
 import socket
 import sys
 import threading
@@ -23,7 +22,7 @@ from sansio_pingora import (
     blocking,
     serve,
 )
-from sansio_pingora._serve import make_application, new_control, runtime_names, runtimes
+from sansio_pingora._serve import make_application, new_control
 from sansio_pingora.apps import EchoApp, HttpOptions, OriginApp, WebSocketApp
 from sansio_pingora.limits import Limits
 from sansio_pingora.listeners import ServerAddress
@@ -379,20 +378,6 @@ def test_a_runtime_whose_library_is_missing_says_what_to_install(monkeypatch, ru
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=rf"pip install 'sansio-pingora\[{runtime}\]'"):
         serve(echo, listen="127.0.0.1:0", runtime=runtime)
-
-
-def test_which_runtimes_there_are(monkeypatch):
-    assert runtimes() == ["asyncio", "gevent", "threads"]
-    other = importlib.metadata.EntryPoint("other", "nowhere", "sansio_pingora.runtimes")
-    monkeypatch.setattr(
-        "sansio_pingora._serve.entry_points",
-        lambda group, name="other": importlib.metadata.EntryPoints([other] if name == "other" else []),
-    )
-    monkeypatch.setattr("sansio_pingora._serve.find_spec", lambda name: None)
-    assert runtime_names() == ["asyncio", "gevent", "threads", "other"]
-    assert runtimes() == ["threads", "other"]
-    with pytest.raises(ModuleNotFoundError, match="nowhere"):
-        serve(echo, listen="127.0.0.1:0", runtime="other")
 
 
 # ── the root ─────────────────────────────────────────────────────────────────────────

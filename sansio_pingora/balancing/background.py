@@ -15,7 +15,6 @@ from sansio_pingora.layers import upstream_layers
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Lane, LogLine
 from sansio_pingora.session import Await, Routines, Sleep, as_error
-from sansio_pingora.tls import upstream_tls
 
 if TYPE_CHECKING:
     from sansio_pingora.balancing.load_balancer import LoadBalancer
@@ -32,6 +31,8 @@ class BackgroundWork(Routines):
         super().__init__(lane, now)
         self._balancer = balancer
         limits = Limits()
+        from sansio_pingora.tls import upstream_tls  # the library of TLS, when there is something to be checked
+
         layers = partial(upstream_layers, tls=upstream_tls(balancer.tls, limits))
         self._connector = Connector(lane, limits, HttpClients(limits), layers)
         self._probes: set[Probe] = set()

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from sansio_pingora.cli.arguments import make_parser
-from sansio_pingora.cli.commands import OK, RUNTIME_FAILURE, USAGE, Misconfigured, run
 from sansio_pingora.errors import Error
 
 __all__ = ["main"]
+
+_OK = 0
+_USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,7 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser.parse_args(argv)
     except SystemExit as exc:  # argparse has said why
-        return OK if not exc.code else USAGE
+        return _OK if not exc.code else _USAGE
+    # What was typed is right: the rest is loaded.
+    from sansio_pingora.cli.commands import RUNTIME_FAILURE, Misconfigured, run
+
     try:
         return run(arguments)
     except Misconfigured as exc:

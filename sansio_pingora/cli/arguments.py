@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from typing import TYPE_CHECKING
 
-from sansio_pingora._serve import runtime_names
-from sansio_pingora.cli.forwarding import VERSIONS
-from sansio_pingora.listeners import ServerAddress
 from sansio_pingora.server import add_options
-from sansio_pingora.upstreams import HttpPeer
+
+if TYPE_CHECKING:
+    from sansio_pingora.listeners import ServerAddress
+    from sansio_pingora.upstreams import HttpPeer
 
 __all__ = ["make_parser"]
 
@@ -73,7 +74,12 @@ def _add_serving(parser: ArgumentParser) -> None:
     )
 
 
+# What is typed is read with what is loaded for that command alone.
+
+
 def _address(text: str) -> ServerAddress:
+    from sansio_pingora.listeners import ServerAddress
+
     try:
         return ServerAddress.parse(text)
     except ValueError as exc:
@@ -81,6 +87,9 @@ def _address(text: str) -> ServerAddress:
 
 
 def _peer(text: str) -> HttpPeer:
+    from sansio_pingora.cli.forwarding import VERSIONS
+    from sansio_pingora.upstreams import HttpPeer
+
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "http", text
@@ -103,6 +112,8 @@ def _option(text: str) -> tuple[str, str]:
 
 
 def _runtime(text: str) -> str:
+    from sansio_pingora._runtimes import runtime_names
+
     names = runtime_names()
     if text not in names:
         raise ArgumentTypeError(f"unknown runtime {text!r}: {', '.join(names)}")

@@ -7,24 +7,21 @@ import platform
 import threading
 from argparse import Namespace
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from sansio_pingora import __version__
-from sansio_pingora._serve import App, ServeControl, new_control, runtimes, serve
-from sansio_pingora.apps import OriginApp
-from sansio_pingora.cli.demo import demonstrate
-from sansio_pingora.cli.forwarding import RoundRobin
+from sansio_pingora._runtimes import runtimes
 from sansio_pingora.cli.logs import set_up_logging
-from sansio_pingora.cli.serving import run_configured
 from sansio_pingora.errors import Error, ErrorType
-from sansio_pingora.listeners import ServerAddress, Tls
-from sansio_pingora.server import ConfError, json_schema
 
-__all__ = ["CONFIGURATION", "OK", "RUNTIME_FAILURE", "USAGE", "Misconfigured", "run"]
+if TYPE_CHECKING:
+    from sansio_pingora._serve import App, ServeControl
+    from sansio_pingora.listeners import ServerAddress, Tls
+
+__all__ = ["CONFIGURATION", "OK", "RUNTIME_FAILURE", "Misconfigured", "run"]
 
 OK = 0
 RUNTIME_FAILURE = 1
-USAGE = 2
 CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
 
@@ -40,19 +37,29 @@ def run(arguments: Namespace) -> int:
     :raises Misconfigured: an option or a runtime that is not there.
     :raises Error: the server could not be started.
     """
+    # Each command loads what it needs, and nothing of the others.
     match arguments.command:
         case "demo":
             return _demo(arguments.runtime)
         case "proxy":
+            from sansio_pingora.cli.forwarding import RoundRobin
+
             return _serve(RoundRobin(arguments.to), arguments)
         case "origin":
+            from sansio_pingora.apps import OriginApp
+
             return _serve(OriginApp(), arguments, OriginApp.limits)
         case "serve":
+            from sansio_pingora.cli.serving import run_configured
+            from sansio_pingora.server import ConfError
+
             try:
                 return run_configured(arguments)
             except ConfError as exc:
                 raise Misconfigured(exc) from exc
         case "schema":
+            from sansio_pingora.server import json_schema
+
             print(json.dumps(json_schema(), indent=2))
             return OK
         case "version":
@@ -63,6 +70,8 @@ def run(arguments: Namespace) -> int:
 
 
 def _demo(runtime: str | None) -> int:
+    from sansio_pingora.cli.demo import demonstrate
+
     installed = runtimes()
     if runtime is not None and runtime not in installed:
         raise Misconfigured(f"runtime {runtime!r} is not installed: pip install 'sansio-pingora[{runtime}]'")
@@ -70,6 +79,8 @@ def _demo(runtime: str | None) -> int:
 
 
 def _serve(app: App, arguments: Namespace, defaults: Mapping[str, Any] | None = None) -> int:
+    from sansio_pingora._serve import new_control, serve
+
     set_up_logging()
     options: dict[str, Any] = {}
     for key, value in arguments.options:
@@ -96,6 +107,8 @@ def _serve(app: App, arguments: Namespace, defaults: Mapping[str, Any] | None = 
 
 def _listen(arguments: Namespace) -> list[ServerAddress | Tls]:
     """Where to listen: over TLS on all of them where there is a certificate."""
+    from sansio_pingora.listeners import Tls
+
     cert, key = arguments.cert, arguments.key
     if (cert is None) != (key is None):
         raise Misconfigured("--cert and --key belong together: a certificate and its private key")

@@ -13,7 +13,8 @@ from dataclasses import fields, replace
 from importlib import import_module
 from typing import Any
 
-from sansio_pingora._serve import is_in_force, runtime_names
+from sansio_pingora._runtimes import runtime_names
+from sansio_pingora._serve import is_in_force
 from sansio_pingora.cli.logs import set_up_logging
 from sansio_pingora.errors import Error
 from sansio_pingora.server import (

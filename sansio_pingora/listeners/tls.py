@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sansio_pingora.listeners.address import ServerAddress
 from sansio_pingora.session import Form, check_form, form_of
-from sansio_pingora.tls import DEFAULT_CIPHERS, ChooseLater, ClientAuth, ClientHello, TlsHandshake
-from sansio_pingora.upstreams import CertKey
+from sansio_pingora.tls import DEFAULT_CIPHERS, ClientAuth
+
+if TYPE_CHECKING:
+    from sansio_pingora.tls import ChooseCertificate, ClientHello, TlsHandshake
 
 __all__ = ["File", "Tls"]
 
@@ -97,10 +99,12 @@ class Tls:
         if self.choose is not None:
             check_form("the choice of a certificate", form_of(self.choose), runtime, can_await=can_await)
 
-    def chooser(self) -> Callable[[ClientHello], CertKey | ChooseLater | None] | None:
+    def chooser(self) -> ChooseCertificate | None:
         """:attr:`choose` as :class:`~sansio_pingora.tls.ServerTls` takes it."""
         choose = self.choose
         if choose is None or form_of(choose) is Form.PLAIN:
             return choose
+        from sansio_pingora.tls import ChooseLater  # the library of TLS, when it is spoken
+
         is_async = form_of(choose) is Form.ASYNC
         return lambda hello: ChooseLater(partial(choose, hello), is_async)

@@ -19,7 +19,7 @@ from sansio_pingora.proxy.proxy_http import ProxyHttp
 from sansio_pingora.proxy.pumps import FIRST_WINDOW
 from sansio_pingora.proxy.record import ExchangeRecord
 from sansio_pingora.session import Exchange, Routine, Routines, ServerSession
-from sansio_pingora.tls import TlsBackend, upstream_tls
+from sansio_pingora.tls import TlsBackend
 
 __all__ = ["HttpProxy", "ProxyHandler"]
 
@@ -68,6 +68,8 @@ class ProxyHandler:
         options: HttpOptions,
         tls: TlsBackend | None = None,
     ) -> None:
+        from sansio_pingora.tls import upstream_tls  # the library of TLS, when there is something to be served
+
         self.lane = lane
         self.filters = filters
         self.limits = limits

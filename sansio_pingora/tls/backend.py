@@ -7,12 +7,14 @@ BIOs of the same shape can be put in its place.
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sansio_pingora.upstreams import CaCerts, CertKey
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = [
     "DEFAULT_CIPHERS",

@@ -178,7 +178,7 @@ class Command:
 def test_the_ceilings_of_the_origin_are_defaults(monkeypatch):
     """It echoes WebSocket frames of any size, unless it is told otherwise."""
     asked = []
-    monkeypatch.setattr(commands, "serve", lambda app, **options: asked.append(options))
+    monkeypatch.setattr("sansio_pingora._serve.serve", lambda app, **options: asked.append(options))
     main(["origin", "--listen", "127.0.0.1:0", "-o", "ws_max_fragments=5"])
 
     assert asked[0]["ws_max_message"] == OriginApp.limits["ws_max_message"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +29,7 @@ def open_custom(connect: Callable[[SocketAddr], Any], address: SocketAddr) -> so
         text = f"custom_l4 failed to connect to {address}: {type(exc).__name__}: {exc}"
         raise Error(ErrorType.CONNECT_ERROR, text, cause=exc, esource=ErrorSource.UPSTREAM) from exc
     # An SSLSocket is a socket below its TLS: read and written through its methods alone.
-    if isinstance(stream, socket.socket) and not isinstance(stream, ssl.SSLSocket):
+    if isinstance(stream, socket.socket) and not hasattr(stream, "do_handshake"):
         stream.setblocking(False)
         return stream
     if not (callable(getattr(stream, "read", None)) and callable(getattr(stream, "write", None))):
