@@ -38,7 +38,7 @@ def test_an_accepted_connection_is_closed(failing_once, caplog):
             sock.sendall(b"x")
             assert sock.recv(1) == b"x"
     assert len(failing_once) == 1
-    assert "the event loop failed over a new connection" in caplog.text
+    assert "a new connection was lost before it could be served: [Errno 28] no space for it" in caplog.text
 
 
 def test_a_dial_fails(failing_once):

@@ -92,7 +92,7 @@ READ_OTHERWISE: dict[Row, str] = {
     Row(_READS, "connection: FRAME_SIZE_ERROR: Frame data missing or invalid"): (
         "hyperframe reads ALTSVC (RFC 7838), which the native engine passes over as any unknown frame"
     ),
-    Row(_READS, "connection: PROTOCOL_ERROR: Received frame with non-compliant data"): (
+    Row(f"{_STREAM}|{_READS}", "connection: PROTOCOL_ERROR: Received frame with non-compliant data"): (
         "hyperframe does not ignore the reserved bit of a window's increment"
     ),
     Row(f"{_STREAM}|{_READS}", "connection: PROTOCOL_ERROR: Stream … may not depend on itself"): (
