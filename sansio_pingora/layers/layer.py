@@ -143,10 +143,11 @@ class Layer:
             self._below.replace(self.inner)
 
     def _fail(self, error: Error, now: float, how: Closing = Closing.AFTER_FLUSH) -> list[Event]:
-        """It cannot go on: what is queued is sent, then the transport closed."""
+        """It cannot go on: what is queued is sent, within ``linger_timeout``, then the transport closed."""
         if self._closing:
             return []
         self._closing = how
+        self._deadline = now + self.limits.linger_timeout
         self._told = True
         if self.inner is not None:
             return self.inner.transport_lost(error, now)
@@ -214,9 +215,13 @@ class Layer:
 
     def handle_timeout(self, now: float) -> list[Event]:
         """See :meth:`Connection.handle_timeout`."""
+        if self._closing:
+            if self._closing is Closing.AFTER_FLUSH and self._deadline <= now:  # the peer does not take the last words
+                self._closing = Closing.ABORT
+            return []
         if self.inner is not None:
             return self.inner.handle_timeout(now)
-        if self._deadline <= now and not self._closing:
+        if self._deadline <= now:
             return self._fail(self.timed_out(f"{self.limits.handshake_timeout:g} s"), now)
         return []
 
@@ -255,9 +260,9 @@ class Layer:
     @property
     def deadline(self) -> float:
         """When to call :meth:`handle_timeout`."""
-        if self.inner is not None:
-            return math.inf if self._closing else self.inner.deadline
-        return math.inf if self._closing else self._deadline
+        if self._closing:
+            return self._deadline if self._closing is Closing.AFTER_FLUSH else math.inf
+        return self._deadline if self.inner is None else self.inner.deadline
 
     @property
     def want_read(self) -> bool:
@@ -296,6 +301,8 @@ class Layer:
 
     def next_reason(self) -> str:
         """See :meth:`Connection.next_reason`."""
+        if self._closing:
+            return "linger_timeout"
         return "handshake_timeout" if self.inner is None else self.inner.next_reason()
 
     # ── what the application's side does, for who has no better way to what stands above ─

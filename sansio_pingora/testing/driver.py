@@ -30,6 +30,7 @@ from sansio_pingora.testing.world import TICK, Attempt, OracleBroken, World
 from sansio_pingora.transport import Resolve, SocketAddr, TransportInfo
 
 if TYPE_CHECKING:
+    from sansio_pingora.layers import LayerMaker
     from sansio_pingora.machine import Application
 
 __all__ = ["Driver", "Socket"]
@@ -77,8 +78,10 @@ class Socket:
 class Driver:
     """One lane, its application, and everything that it has open."""
 
-    def __init__(self, world: World, application: Application, name: str) -> None:
+    def __init__(self, world: World, application: Application, name: str, layers: tuple[LayerMaker, ...] = ()) -> None:
         self.world = world
+        self.layers = layers
+        """What stands between a link that comes in and HTTP, as in :class:`TransportInfo`."""
         self.name = name
         self.application = application
         self.lane = Lane()
@@ -121,7 +124,7 @@ class Driver:
     def accept(self, end: End) -> None:
         """A link came in at the listener."""
         now = self.world.now
-        info = TransportInfo(peer=end.other.address, local=end.address, established=now)
+        info = TransportInfo(end.other.address, end.address, now, self.layers)
         self.deliver(self._accept, end, info)
 
     def _accept(self, end: End, info: TransportInfo, now: float) -> None:

@@ -81,6 +81,23 @@ _NAMED = (
     "ws link cut",
     "tunnel half-close",
     "tunnel cut",
+    # TLS
+    *(
+        f"tls {side} {fault}"
+        for side in ("client", "origin")
+        for fault in (
+            "stalls",
+            "sends garbage",
+            "speaks plain text",
+            "leaves amid the handshake",
+            "ends without close_notify",
+            "record is damaged",
+        )
+    ),
+    "tls client ALPN disagreement",
+    "tls origin agrees on nothing",
+    "tls origin shows a wrong name",
+    "tls origin shows an unknown authority",
     # origins
     "origin extra bytes",
     "origin unsolicited bytes",

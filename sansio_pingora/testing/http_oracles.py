@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sansio_pingora.testing.ledger import Ledger
     from sansio_pingora.testing.origins import Origin, OriginConnection
     from sansio_pingora.testing.talkers import TalkClient
+    from sansio_pingora.testing.tls_peers import SimulatedTls
     from sansio_pingora.testing.world import World
 
 __all__ = [
@@ -49,6 +50,8 @@ class Case:
     """What is said behind handshakes, over either version."""
     talkers: list[TalkClient] = field(default_factory=list)
     """The clients of HTTP/1 that have them."""
+    tls: SimulatedTls | None = None
+    """TLS, if there is any."""
     talk_origins: dict[str, str] = field(default_factory=dict)
     """Addresses for ``websocket`` and ``tunnel``."""
     http2_origins: list[str] = field(default_factory=list)

@@ -118,6 +118,8 @@ class End:
     )
 
     other: End
+    truncates = False
+    """Its end is no end of what it sends: see :class:`.tls_peers.TlsEnd`."""
 
     def __init__(self, world: World, name: str, address: SocketAddr, profile: LinkProfile, rng: Random) -> None:
         self._world = world

@@ -93,7 +93,11 @@ class OriginConnection:
             return False
         reply = self._reply
         if reply is None:
+            known = len(self.origin.ledger.answered)
             reply = self._reply = self.origin.behaviour(self.origin, message)
+            if self.end.truncates:
+                for answered in self.origin.ledger.answered[known:]:
+                    answered.complete = answered.complete and not answered.until_close
             self._begun = False
             if reply.continues and not complete:
                 self._planned += len(_CONTINUE)

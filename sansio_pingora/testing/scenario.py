@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.limits import Limits
 from sansio_pingora.testing.casting import Mood, plan_client, random_behaviour
@@ -33,6 +33,7 @@ from sansio_pingora.testing.link import LinkProfile
 from sansio_pingora.testing.oracles import BoundedMemory, NoTimerlessWait, Termination
 from sansio_pingora.testing.origins import Origin
 from sansio_pingora.testing.talkers import Conversations, TalkClient, TunnelOrigin, websocket_origin
+from sansio_pingora.testing.tls_peers import SimulatedTls
 from sansio_pingora.testing.world import Weather, World
 
 if TYPE_CHECKING:
@@ -243,6 +244,10 @@ def build_world(
     world = World(seed, _weather(rng, calm), dice)
     limits = _limits(rng, calm)
     case = Case(Ledger(), limits, calm=calm)
+    tls_rng = rng.fork("tls")
+    if tls_rng.chance(0.35):
+        case.tls = SimulatedTls(world, tls_rng, calm=calm)
+        case.limits = limits = replace(limits, handshake_timeout=1_000.0 if calm else tls_rng.pick((0.5, 3.0)))
     mood = Mood(0.0, 0.0) if calm else Mood(rng.pick((0.0, 0.3, 0.8)), rng.pick((0.0, 0.3, 0.7)))
     addresses = []
     for number in range(1 + rng.below(3)):
@@ -253,13 +258,13 @@ def build_world(
         behaviour = random_behaviour(rng.fork(name), mood, world.faults)
         origin = Origin(world, name, case.ledger, behaviour, slow_read=slow)
         case.origins.append(origin)
-        world.listen(address, origin)
+        world.listen(address, origin if case.tls is None else case.tls.origin(origin))
     speaks_http2 = rng.chance(0.5)
     if speaks_http2:
         _plan_http2(rng, world, case, mood, addresses)
     if rng.chance(0.4):
         _plan_talks(rng, world, case, mood)
-    driver = world.listen(PROXY, application(world, case, addresses))
+    driver = world.listen(PROXY, application(world, case, addresses), _layers(case))
     _listen_http2(rng, world, case, mood)
     for number in range(1 + rng.below(6)):
         name = f"c{number + 1}"
@@ -269,7 +274,7 @@ def build_world(
         case.clients.append(client)
         for turn in client.plan.turns:
             case.ledger.ask(turn.asked)
-        world.at(rng.uniform(0.0, 2.0), _start, client)
+        world.at(rng.uniform(0.0, 2.0), _start, _reaching(case, client))
     if not calm and rng.chance(0.1):
         case.drained = True
         world.faults.count("drain")
@@ -294,7 +299,8 @@ def _plan_talks(rng: Random, world: World, case: Case, mood: Mood) -> None:
     """Clients that switch to another protocol, and what answers them, mostly through the proxy."""
     case.talk_origins.update(websocket=WEBSOCKETS, tunnel=TUNNELS)
     world.listen(WEBSOCKETS, websocket_origin(rng.fork("websockets"), case.limits))
-    world.listen(TUNNELS, TunnelOrigin(world))
+    tunnels = TunnelOrigin(world)
+    world.listen(TUNNELS, tunnels if case.tls is None else case.tls.origin(tunnels))
     for number in range(1 + rng.below(4)):
         name = f"t{number + 1}"
         own = rng.fork(name)
@@ -312,10 +318,11 @@ def _plan_talks(rng: Random, world: World, case: Case, mood: Mood) -> None:
         else:
             client = TalkClient(world, name, talk, connect=not websocket and own.chance(0.5))
             case.talkers.append(client)
-        world.at(own.uniform(0.0, 2.0), _start_at, (client, where))
+        script = client if where != PROXY else _reaching(case, client, http2=isinstance(client, Http2Client))
+        world.at(own.uniform(0.0, 2.0), _start_at, (script, where))
 
 
-def _start_at(what: tuple[TalkClient | Http2Client, str]) -> None:
+def _start_at(what: tuple[Any, str]) -> None:
     client, where = what
     client.world.client(where, client)
 
@@ -325,11 +332,17 @@ def _listen_http2(rng: Random, world: World, case: Case, mood: Mood) -> None:
     for address in case.http2_origins:
         origin_rng = rng.fork(address)
         if address == "10.0.2.1:80":
-            world.listen(address, http2_origin(case.ledger, case.limits, origin_rng, world.faults, mood.origins))
+            application = http2_origin(case.ledger, case.limits, origin_rng, world.faults, mood.origins)
+            world.listen(address, application, _layers(case, origin=True))
         else:
             script = Http2Script(world, address, case.ledger, origin_rng, mood.origins, calm=case.calm)
             case.http2_scripts.append(script)
-            world.listen(address, script)
+            listener: Any = script
+            if case.tls is not None:  # who does not agree on HTTP/2 is answered in HTTP/1
+                otherwise = Origin(world, f"{address} h1", case.ledger)
+                case.origins.append(otherwise)
+                listener = case.tls.origin(script, "h2", otherwise)
+            world.listen(address, listener)
 
 
 def _plan_http2(rng: Random, world: World, case: Case, mood: Mood, addresses: list[str]) -> None:
@@ -347,13 +360,13 @@ def _plan_http2(rng: Random, world: World, case: Case, mood: Mood, addresses: li
         case.http2_clients.append(client)
         for turn in plan.turns:
             case.ledger.ask(turn.asked)
-        world.at(rng.uniform(0.0, 2.0), _start, client)
+        world.at(rng.uniform(0.0, 2.0), _start, _reaching(case, client, http2=True))
 
 
 def _hand_over(rng: Random, world: World, case: Case, old: Driver, application: Application) -> None:
     """A new process takes over the listening socket; the old one finishes what it has."""
     world.faults.count("hand-over")
-    world.listen(PROXY, application)
+    world.listen(PROXY, application, _layers(case))
     case.handed_over = True
     old.drain()
     if rng.chance(0.3):
@@ -361,5 +374,14 @@ def _hand_over(rng: Random, world: World, case: Case, old: Driver, application: 
         world.after(rng.uniform(0.0, 2.0), lambda _: old.drain())
 
 
-def _start(client: Client | Http2Client) -> None:
+def _layers(case: Case, *, origin: bool = False) -> tuple[Any, ...]:
+    return () if case.tls is None else case.tls.layers(origin=origin)
+
+
+def _reaching(case: Case, client: Any, *, http2: bool = False) -> Any:
+    """*client* in the form that the proxy is reached in."""
+    return client if case.tls is None else case.tls.client(client, http2=http2)
+
+
+def _start(client: Any) -> None:
     client.world.client(PROXY, client)

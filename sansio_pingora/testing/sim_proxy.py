@@ -75,7 +75,8 @@ def random_proxy(world: World, case: Case, addresses: list[str]) -> Application:
         if rng.chance(0.2):
             methods[f"init_{side}_modules"] = _modules(rng, upstream=side == "upstream")
     proxy_class = type("SimulatedProxy", (ProxyHttp,), methods)
-    return HttpProxy(proxy_class(), case.limits, _options(case))
+    tls = None if case.tls is None else case.tls.library
+    return HttpProxy(proxy_class(), case.limits, _options(case), tls=tls)
 
 
 def _options(case: Case) -> HttpOptions:
@@ -129,6 +130,7 @@ def _upstream_peer(world: World, rng: Random, case: Case, addresses: list[str]) 
     http2 = PeerOptions(alpn=ALPN.H2, max_h2_streams=rng.pick((1, 3, 100)))
     first = rng.below(len(addresses))
     bridges = rng.chance(0.5)
+    tls = case.tls if case.tls is not None and case.tls.back else None
 
     def upstream_peer(_: ProxyHttp, session: Any, ctx: Any) -> HttpPeer:
         _note("upstream_peer", ctx, faults)
@@ -137,12 +139,17 @@ def _upstream_peer(world: World, rng: Random, case: Case, addresses: list[str]) 
         kind = "websocket" if target.startswith(b"/ws") else "tunnel"
         if target.startswith((b"/ws", b"/tunnel")) or session.req_header.method == b"CONNECT":
             if kind in case.talk_origins:
+                if tls is not None and kind == "tunnel":
+                    return tls.peer(case.talk_origins[kind], http2=False)
                 spoken = http2 if kind == "websocket" and bridges else None
                 return HttpPeer(case.talk_origins[kind], options=spoken)
         address = addresses[(first + ctx.tries - 1) % len(addresses)]
         if most is not None and world.drivers[0].upstreams(address) >= most:
             faults.count("pool full")
-        return HttpPeer(address, options=http2 if address in case.http2_origins else None)
+        speaks_http2 = address in case.http2_origins
+        if tls is not None:
+            return tls.peer(address, http2=speaks_http2)
+        return HttpPeer(address, options=http2 if speaks_http2 else None)
 
     return upstream_peer
 

@@ -21,6 +21,7 @@ from sansio_pingora.testing.prng import Random
 from sansio_pingora.transport import SocketAddr
 
 if TYPE_CHECKING:
+    from sansio_pingora.layers import LayerMaker
     from sansio_pingora.machine import Application
     from sansio_pingora.testing.driver import Driver
     from sansio_pingora.testing.oracles import Oracle
@@ -203,8 +204,12 @@ class World:
 
     # ── the network ──────────────────────────────────────────────────────────────────
 
-    def listen(self, address: str | SocketAddr, application: Application | Listener) -> Any:
+    def listen(
+        self, address: str | SocketAddr, application: Application | Listener, layers: tuple[LayerMaker, ...] = ()
+    ) -> Any:
         """Serve *application* at *address*: one of the real kind on a driver of its own, or a scripted listener.
+
+        *layers* are for one of the real kind: what stands between its links and HTTP, lowest first.
 
         Returns the driver, or the listener.
         """
@@ -215,7 +220,7 @@ class World:
             return opens
         from sansio_pingora.testing.driver import Driver  # deferred: it needs World
 
-        driver = Driver(self, opens, f"s{len(self.drivers) + 1}")
+        driver = Driver(self, opens, f"s{len(self.drivers) + 1}", layers)
         self._listeners[at] = driver
         return driver
 

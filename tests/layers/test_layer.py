@@ -153,8 +153,23 @@ def test_the_deadline_is_one_for_all_layers(makers, done):
     assert receiver.kinds == [ConnectionClosed]
     assert "5 s while the password was waited for" in str(receiver.events[0][1].error)
     assert endpoint.connection.closing is Closing.AFTER_FLUSH
-    assert endpoint.connection.deadline == math.inf
     endpoint.transport_lost(None, 5.0)
+    assert endpoint.connection.deadline == math.inf
+    assert receiver.kinds == [ConnectionClosed]
+
+
+def test_who_does_not_take_the_last_words_is_cut_off():
+    endpoint, receiver = stand(Staying, Sesame)
+    endpoint.receive_data(b"please", 1.0)
+    endpoint.receive_data(b"please", 1.0)
+    connection = endpoint.connection
+    assert (connection.deadline, connection.next_reason()) == (2.0, "linger_timeout")
+    endpoint.handle_timeout(1.9)
+    assert connection.closing is Closing.AFTER_FLUSH
+    endpoint.handle_timeout(2.0)
+    assert connection.closing is Closing.ABORT
+    assert connection.deadline == math.inf
+    endpoint.transport_lost(None, 2.0)
     assert receiver.kinds == [ConnectionClosed]
 
 

@@ -166,7 +166,7 @@ def test_a_bad_header_closes_whatever_is_required(raw, required):
     assert rig.sent == []
     rig.receive(REQUEST)
     assert len(rig.receiver.events) == 1
-    assert rig.endpoint.deadline == math.inf
+    assert rig.endpoint.connection.next_reason() == "linger_timeout"
 
 
 def test_the_limit_is_an_option():

@@ -87,3 +87,20 @@ def test_the_command_prints_a_trace(capsys):
     out = capsys.readouterr().out
     assert "connect" in out
     assert "seed 1" in out
+
+
+def test_the_command_goes_on_behind_a_world_that_raises(capsys, monkeypatch):
+    def run(seed):
+        if seed == 1:
+            raise RuntimeError("on purpose")
+        return run_seed(seed)
+
+    monkeypatch.setattr("sansio_pingora.testing.simulate.run_seed", run)
+    monkeypatch.setattr("sansio_pingora.testing.simulate._PROGRESS", 0.0)
+
+    assert main(["--seeds", "0:3"]) == 1
+    said = capsys.readouterr()
+    assert "seed 1: Traceback" in said.out
+    assert "RuntimeError: on purpose" in said.out
+    assert "3 seeds, 1 broken: 1" in said.out
+    assert "3 of 3 seeds, 1 broken" in said.err
