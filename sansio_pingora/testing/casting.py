@@ -64,6 +64,8 @@ def _place(rng: Random, message: Labelled, part: str = "") -> int:
     raise AssertionError("every message has a start line")
 
 
+_WHERE = (*PARTS, "crlf", "chunk-line", "chunk-end", "trailers", "trailers")
+"""Where to stop: parts that are short, or that few messages have, more often than their share."""
 _STOPS = ("reset", "reset", "reset", "half-close", "half-close", "half-close", "stall", "close")
 
 
@@ -139,7 +141,7 @@ def plan_client(rng: Random, name: str, limits: Limits, mood: Mood, faults: Faul
     misbehaves = rng.chance(mood.clients)
     stops, part = -1, ""
     if misbehaves and rng.chance(0.75):  # in the middle of a request, mostly an early one
-        stops, part = rng.below(1 + rng.below(count)), rng.pick(PARTS)
+        stops, part = rng.below(1 + rng.below(count)), rng.pick(_WHERE)
     plan = Plan(
         [
             _turn(rng, name, number, limits, faults, last=number == count - 1, part=part if number == stops else "")
@@ -246,7 +248,7 @@ def _behave(rng: Random, mood: Mood, origin: Origin, message: Message, part: str
 
 
 def _misbehave(rng: Random, mood: Mood, faults: Faults, origin: Origin, message: Message) -> Reply:
-    part = rng.pick(PARTS) if rng.chance(0.6) else ""
+    part = rng.pick(_WHERE) if rng.chance(0.6) else ""
     reply = _behave(rng, mood, origin, message, part)
     answered = origin.ledger.answered[-1]
     kind = rng.weighted([(1, 0), (4, 1), (1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (1, 7)])

@@ -42,10 +42,11 @@ EPOCH = 1_700_000_000.0
 class Socket:
     """A driver's side of a link: what a transport object is to a real adapter."""
 
-    __slots__ = ("driver", "end", "endpoint", "paused", "shut")
+    __slots__ = ("dialled", "driver", "end", "endpoint", "paused", "shut")
 
     def __init__(self, driver: Driver, end: End, endpoint: Endpoint) -> None:
         self.driver = driver
+        self.dialled = end.audit is not None
         self.end = end
         self.endpoint = endpoint
         self.paused = False
@@ -53,6 +54,9 @@ class Socket:
 
     def received(self, data: bytes) -> None:
         """Bytes were read."""
+        heard = self.driver.heard
+        if heard is not None and not self.dialled:
+            heard.setdefault(self.end.name, []).append(data)
         self.driver.deliver(self.endpoint.receive_data, data)
 
     def ended(self) -> None:
@@ -95,6 +99,8 @@ class Driver:
         """Connects under way."""
         self.filters: dict[tuple[Coordinator, int], FilterCall] = {}
         """Filters that run."""
+        self.heard: dict[str, list[bytes]] | None = None
+        """For oracles: what came from clients, in its pieces, by the name of the end; None: nobody wants to know."""
         self._armed = math.inf
         self._inside = False
         self._rng = world.rng.fork(f"driver {name}")

@@ -41,6 +41,8 @@ GOAWAY_STATES = ("start", "head", "body", "answer", "idle")
 RESET_STATES = ("head", "body", "answer", "end")
 """Of a stream: its head came, its body comes, the answer is under way, the answer is done."""
 
+_RESETS = ((2, "head"), (3, "body"), (4, "answer"), (8, "end"))
+_RESETS_WITHOUT_BODY = ((1, "head"), (2, "answer"))
 _EVERY = 2**31 - 1
 _NO_ERROR = int(ErrorCodes.NO_ERROR)
 _PING = b"farewell"
@@ -231,9 +233,13 @@ class _Connection:
             return
         self.requests[stream] = request
         if self._rng.chance(self.plan.resets):
-            request.resets_at = self._rng.weighted([(2, "head"), (2, "body"), (4, "answer"), (4, "end")])
+            # Behind the end of an answer there is something to reset where the request has not ended.
+            states = _RESETS if event.stream_ended is None else _RESETS_WITHOUT_BODY
+            request.resets_at = self._rng.weighted(states)
         self._reached("head", request)
-        if self._rng.chance(self.plan.early) or request.resets_at == "end":
+        if request.resets_at == "end":
+            self._answer(request)
+        elif self._rng.chance(self.plan.early):
             self.world.after(self._rng.uniform(0.0, 0.1), self._answer, request)
 
     def _data(self, event: DataReceived, request: ScriptedRequest | None) -> None:
@@ -273,6 +279,8 @@ class _Connection:
         size = rng.weighted([(4, 40), (3, 600), (2, 6_000), (1, 150_000)])
         if "answer" in (request.resets_at, self.plan.goaway):
             size = 150_000
+        elif request.resets_at == "end":
+            size = 40
         answered.body = (b"%b;" % request.token * (size // (len(request.token) + 1) + 1))[: rng.below(size)]
         bare = request.method == b"HEAD"
         if bare:

@@ -107,6 +107,7 @@ class AnswerOnce(HttpOracle):
     def quiescent(self, world: World) -> None:
         """See :class:`Oracle`."""
         for client in self.case.clients:
+            self.judged(world, client.begun)
             for turn, message in zip(client.plan.turns, client.reader.messages, strict=False):
                 self._complete(world, client, turn.asked, message)
             self._answered(world, client)
@@ -171,10 +172,13 @@ class Http2Answers(HttpOracle):
     """I-1, I-3, I-6, I-12 for clients of HTTP/2: legal frames within the windows, each answer whole or broken."""
 
     invariant = "I-6"
+    also = ("I-1", "I-3", "I-12")
 
     def quiescent(self, world: World) -> None:
         """See :class:`Oracle`."""
         for client in self.case.http2_clients:
+            for invariant in ("", *self.also):
+                self.judged(world, sum(bool(turn.stream) for turn in client.plan.turns), invariant)
             if client.fault:
                 world.broken(self.invariant, f"{client.name}: the h2 library refuses what it got: {client.fault}")
             if client.outcome == "patience" and not world.faults.counts["filter never"]:
@@ -211,10 +215,13 @@ class Http2Upstreams(HttpOracle):
     """I-1, I-3, I-6, I-12 for scripted origins of HTTP/2: legal frames within the windows, each request as it was."""
 
     invariant = "I-6"
+    also = ("I-1", "I-3", "I-12")
 
     def quiescent(self, world: World) -> None:
         """See :class:`Oracle`."""
         for script in self.case.http2_scripts:
+            for invariant in ("", *self.also):
+                self.judged(world, len(script.requests), invariant)
             for fault in script.faults:
                 world.broken(self.invariant, f"{script.name}: the h2 library refuses what it got: {fault}")
             for request in script.requests:
@@ -241,6 +248,7 @@ class HandOver(HttpOracle):
 
     def quiescent(self, world: World) -> None:
         """See :class:`Oracle`."""
+        self.judged(world, self.case.handed_over and not self.case.drained)
         if self.case.handed_over and not self.case.drained and world.unheard:
             world.broken(self.invariant, f"nobody listened at {world.unheard[0]}")
 
@@ -260,6 +268,7 @@ class NoCrossTalk(HttpOracle):
                 token = message.get(b"x-token")
                 if token is None:
                     continue
+                self.judged(world)
                 if token not in tokens and all(turn.asked.valid for turn in client.plan.turns):
                     world.broken(self.invariant, f"{client.name} got the answer to {token!r}, which it never asked")
                 number = int(message.get(b"x-answer") or -1)
@@ -271,6 +280,7 @@ class NoCrossTalk(HttpOracle):
         for origin in case.origins:
             for connection in origin.connections:
                 for message in connection.reader.messages:
+                    self.judged(world)
                     token = token_of(message.target)
                     if token.startswith(b"smuggled"):
                         world.broken(
@@ -298,6 +308,7 @@ class PoolHygiene(HttpOracle):
                 continue
             audit = connection.end.other.audit or []
             for index, start in enumerate(starts[1:]):
+                self.judged(world)
                 _, seen, _ = next(entry for entry in reversed(audit) if entry[0] <= start)
                 where = f"{connection.end.name}: request {index + 2} was written"
                 if index >= len(connection.replies):
@@ -350,6 +361,7 @@ class CanonicalOut(HttpOracle):
                 self._check(world, connection.end.name, raw[message.start : message.end], message, None)
 
     def _check(self, world: World, name: str, raw: bytes, message: Message, method: bytes | None) -> None:
+        self.judged(world)
         try:
             body = reference_body(raw, method)
         except Uncanonical as exc:
@@ -370,6 +382,7 @@ class Order(HttpOracle):
             if not all(turn.asked.valid for turn in client.plan.turns):
                 continue  # how many requests hostile bytes hold is a matter of opinion
             for turn, message in zip(client.plan.turns, client.reader.messages, strict=False):
+                self.judged(world)
                 token = message.get(b"x-token")
                 if token is not None and token != turn.asked.token:
                     world.broken(self.invariant, f"{client.name}: {turn.asked.token!r} got the answer to {token!r}")
@@ -389,6 +402,7 @@ class RetrySafety(HttpOracle):
                 token = token_of(rest.partition(b" ")[0])
                 if not token or method in IDEMPOTENT:
                     continue
+                self.judged(world)
                 if token in written:
                     world.broken(
                         self.invariant,
@@ -411,6 +425,7 @@ class RetrySafety(HttpOracle):
             token = request.token
             if not token or request.method in IDEMPOTENT:
                 continue
+            self.judged(world)
             last = before.get(token)
             if last is not None and (last.refused is None or last.refused > request.arrived):
                 world.broken(self.invariant, f"{token!r} came again over HTTP/2, though nobody had refused it before")
@@ -439,6 +454,7 @@ class FilterContract(HttpOracle):
     def quiescent(self, world: World) -> None:
         """See :class:`Oracle`."""
         forgotten = any(driver.filters for driver in world.drivers)  # never answered: then the story has no end
+        self.judged(world, len(self.case.exchanges))
         for phases in self.case.exchanges:
             complaint = _judge(phases)
             if complaint and not (forgotten and "logging" not in phases):

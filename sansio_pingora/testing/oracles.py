@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from sansio_pingora.testing.driver import Driver
     from sansio_pingora.testing.world import World
 
-__all__ = ["BoundedMemory", "NoTimerlessWait", "Oracle", "Termination"]
+__all__ = ["INVARIANTS", "BoundedMemory", "NoTimerlessWait", "Oracle", "Termination"]
+
+INVARIANTS = tuple(f"I-{number}" for number in range(1, 16))
+"""All of them. I-14, that a seed gives the same trace again, is for who runs seeds."""
 
 SLACK = 65_536
 
@@ -24,8 +27,15 @@ class Oracle:
     """A judge of a world: it looks, and calls ``world.broken`` when its invariant does not hold."""
 
     invariant = ""
+    """The number of what it judges."""
+    also: tuple[str, ...] = ()
+    """Others that it judges by the way."""
     every_step = False
     """Whether :meth:`settled` is wanted."""
+
+    def judged(self, world: World, times: int = 1, invariant: str = "") -> None:
+        """There was something to judge, so often; *invariant* where it is not this oracle's own."""
+        world.judged[invariant or self.invariant] += times
 
     def settled(self, world: World, driver: Driver) -> None:
         """A lane has settled after an input."""
@@ -49,6 +59,7 @@ class BoundedMemory(Oracle):
 
     def settled(self, world: World, driver: Driver) -> None:
         """See :class:`Oracle`."""
+        self.judged(world, len(driver.sockets))
         for socket in driver.sockets:
             end = socket.end
             held: int = getattr(socket.endpoint.connection, "held", 0)
@@ -72,6 +83,7 @@ class NoTimerlessWait(Oracle):
 
     def settled(self, world: World, driver: Driver) -> None:
         """See :class:`Oracle`."""
+        self.judged(world, bool(driver.sockets))
         if driver.lane.deadline == math.inf and driver.sockets and not driver.filters:
             socket = next(iter(driver.sockets))
             world.broken(
@@ -87,6 +99,7 @@ class Termination(Oracle):
     def quiescent(self, world: World) -> None:
         """See :class:`Oracle`."""
         for driver in world.drivers:
+            self.judged(world)
             # A filter that never answers cannot be helped, and its exchange waits with it.
             forgotten = bool(driver.filters)
             for socket in driver.sockets if not forgotten else ():

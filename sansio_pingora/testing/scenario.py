@@ -11,6 +11,7 @@ from sansio_pingora.limits import Limits
 from sansio_pingora.testing.casting import Mood, plan_client, random_behaviour
 from sansio_pingora.testing.clients import Client
 from sansio_pingora.testing.conversations import plan_tunnel, plan_websocket
+from sansio_pingora.testing.engine_oracles import CreditConserved, SplitInvariance
 from sansio_pingora.testing.faults import ALL_FAULTS, missing
 from sansio_pingora.testing.http2_clients import Http2Client, Http2Plan, Http2Turn, plan_http2_client
 from sansio_pingora.testing.http2_origins import http2_origin
@@ -62,6 +63,14 @@ class Report:
     virtual_time: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
     timers: Counter[str] = field(default_factory=Counter)
+    checked: Counter[str] = field(default_factory=Counter)
+    """By invariant, in how many worlds it was watched."""
+    met: Counter[str] = field(default_factory=Counter)
+    """By invariant, in how many of them there was something to judge."""
+    judged: Counter[str] = field(default_factory=Counter)
+    """By invariant, how often."""
+    traces: list[str] = field(default_factory=list)
+    """The hash of each seed's trace, in their order."""
     trace_hash: str = ""
     """Of the last seed."""
     trace: list[TraceLine] = field(default_factory=list)
@@ -79,6 +88,22 @@ class Report:
         self.virtual_time += other.virtual_time
         self.faults += other.faults
         self.timers += other.timers
+        self.checked += other.checked
+        self.met += other.met
+        self.judged += other.judged
+        self.traces += other.traces
+
+    def saw(self, invariant: str) -> None:
+        """*invariant* was watched by whoever ran the world, and judged once."""
+        for counter in (self.checked, self.met, self.judged):
+            counter[invariant] += 1
+
+    def count(self, world: World) -> None:
+        """Add what the oracles of *world* had to do."""
+        watched = {"I-15"}.union(*((oracle.invariant, *oracle.also) for oracle in world.oracles))
+        self.checked.update(dict.fromkeys(watched, 1))
+        self.judged += world.judged
+        self.met.update({invariant: 1 for invariant, times in world.judged.items() if times})
 
 
 def _profiles(rng: Random) -> tuple[LinkProfile, ...]:
@@ -207,7 +232,9 @@ def run_seed(seed: int, application: ApplicationFactory | None = None, *, keep_t
         )
     for driver in world.drivers:
         report.timers += driver.timers
+    report.count(world)
     report.trace_hash = world.trace_hash()
+    report.traces.append(report.trace_hash)
     if keep_trace:
         report.trace = world.trace
     return report
@@ -284,7 +311,13 @@ def build_world(
         world.at(
             rng.uniform(0.0, 3.0), lambda _: _hand_over(rng, world, case, driver, application(world, case, addresses))
         )
-    for oracle in (BoundedMemory(limits), NoTimerlessWait(), Termination()):
+    for oracle in (
+        BoundedMemory(limits),
+        NoTimerlessWait(),
+        Termination(),
+        CreditConserved(),
+        SplitInvariance(limits, driver),
+    ):
         world.watch(oracle)
     for kind in _ORACLES:
         world.watch(kind(case))

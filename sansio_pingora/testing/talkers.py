@@ -216,6 +216,7 @@ class Conversations(HttpOracle):
     """I-1, I-3, I-5 for conversations: legal frames, each client hears its own words in their order, and an end."""
 
     invariant = "I-3"
+    also = ("I-1", "I-5")
 
     def quiescent(self, world: World) -> None:
         """See :class:`.oracles.Oracle`."""
@@ -223,6 +224,8 @@ class Conversations(HttpOracle):
             if client.outcome == "patience" and not world.faults.counts["filter never"]:
                 world.broken("I-1", f"{client.name} waits for ever: {client.talk!r}")
         for talk in self.case.talks:
+            for invariant in ("", *self.also):
+                self.judged(world, invariant=invariant)
             if talk.fault:
                 world.broken("I-5", f"{talk.name}: wsproto refuses what it got: {talk.fault}")
             said, heard = talk.said, talk.heard

@@ -7,6 +7,7 @@ The same seed gives the same trace on every Python: nothing here looks at a cloc
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -122,6 +123,8 @@ class World:
         self.oracles: list[Oracle] = []
         self.watchers: list[Oracle] = []
         """Those of the oracles that want to see every settled lane."""
+        self.judged: Counter[str] = Counter()
+        """By invariant, how often there was something to judge."""
         self.failure: OracleBroken | None = None
         self.unheard: list[SocketAddr] = []
         """Addresses that were connected to while nothing listened there."""
@@ -178,6 +181,7 @@ class World:
         :raises OracleBroken: an invariant does not hold.
         """
         self.run()
+        self.judged["I-15"] += self.steps  # each of them would have told of an exception
         for oracle in self.oracles:
             oracle.quiescent(self)
 

@@ -59,10 +59,13 @@ _HANGS = 8.0
 """Seconds that nothing may take: longer than any time-out of the proxy."""
 _BUGS = ("Traceback", "a bug stopped", "broke down")
 _RECORD = re.compile(r"^(?=[A-Z]+:[\w.]+:)", re.MULTILINE)
-# asyncio calls close() and epoll_ctl() from callbacks of its own. What they raise it logs; the protocol has been told
-# before, or a deadline of ours ends the connection.
-_EXCUSED = re.compile(r"ERROR:asyncio:Exception in callback _Selector\w*Transport\._(call_connection_lost|add_reader)")
+# asyncio calls close() and epoll_ctl() from callbacks of its own, too. What they raise it logs; the protocol has been
+# told before, or a deadline of ours ends the connection.
+_EXCUSED = re.compile(
+    r"ERROR:asyncio:Exception in callback _Selector\w*Transport\._(call_connection_lost|add_reader|write_ready)"
+)
 NOT_ON = {
+    ("gevent", "watch"): "libev drops the watchers of a descriptor that epoll refuses, and tells nobody",
     ("uvloop", "wake"): "libuv aborts the process when it cannot write to its own event counter",
 }
 """Kinds of calls that may not fail."""

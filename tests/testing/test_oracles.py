@@ -1,12 +1,15 @@
 """Each oracle catches a fault planted for it, and says nothing about a world in order."""
 
 import math
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 
+from sansio_pingora.http2 import Http2Client, Http2Server
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Dial, Endpoint
+from sansio_pingora.session import ServerConnection
 from sansio_pingora.testing import (
     BoundedMemory,
     LinkProfile,
@@ -18,6 +21,7 @@ from sansio_pingora.testing import (
     World,
 )
 from sansio_pingora.testing.clients import Client, Plan, Turn
+from sansio_pingora.testing.engine_oracles import SplitInvariance
 from sansio_pingora.testing.http2_scripts import ScriptedRequest
 from sansio_pingora.testing.http_oracles import (
     AnswerOnce,
@@ -31,7 +35,9 @@ from sansio_pingora.testing.http_oracles import (
 )
 from sansio_pingora.testing.ledger import Asked, Ledger
 from sansio_pingora.testing.messages import request
+from sansio_pingora.testing.oracles import INVARIANTS
 from sansio_pingora.testing.origins import Origin, OriginConnection
+from sansio_pingora.testing.scenario import build_world
 from sansio_pingora.transport import SocketAddr
 from tests.testing.fakes import Echo, FakeConnection, Receiver
 
@@ -45,6 +51,60 @@ def served(oracle, connection=FakeConnection, weather=None, client=()):
     world.watch(oracle)
     world.client(ADDRESS, Raw(world, *client))
     return world, driver, app
+
+
+# ── of our own machines ──────────────────────────────────────────────────────────────
+
+
+def run_many(seeds):
+    """Worlds of seeds; what there was to judge in them."""
+    seen = Counter()
+    for seed in range(seeds):
+        world, _ = build_world(seed)
+        try:
+            world.settle()
+        finally:
+            for driver in world.drivers:
+                driver.stop()
+        seen += world.judged
+    return seen
+
+
+def test_a_lost_credit(monkeypatch):
+    """A byte of each body is given back to nobody."""
+    returned = Http2Server._return_credit
+    monkeypatch.setattr(Http2Server, "_return_credit", lambda self, size: returned(self, max(size - 1, 0)))
+
+    with pytest.raises(OracleBroken, match=r"I-12.*of a window of"):
+        run_many(60)
+
+
+def test_credit_that_is_given_twice(monkeypatch):
+    returned = Http2Client._return_credit
+    monkeypatch.setattr(Http2Client, "_return_credit", lambda self, size: returned(self, 2 * size))
+
+    with pytest.raises(OracleBroken, match="I-12"):
+        run_many(60)
+
+
+def test_a_cut_that_matters(monkeypatch):
+    """A server that overlooks what a piece begins with."""
+    received = ServerConnection.receive_data
+    monkeypatch.setattr(ServerConnection, "receive_data", lambda self, data, now: received(self, data[:40], now))
+    world, driver, _ = served(
+        Termination(), client=(b"GET / HTTP/1.1\r\n", 0.1, b"Host: a\r\nX: " + b"x" * 10 + b"\r\n\r\n")
+    )
+    world.watch(SplitInvariance(Limits(), driver))
+
+    with pytest.raises(OracleBroken, match=r"I-2.*is read as"):
+        world.settle()
+
+
+def test_what_there_was_to_judge_is_counted():
+    seen = run_many(12)
+
+    assert {f"I-{number}" for number in (1, 2, 3, 5, 6, 8, 9, 10, 11, 12, 15)} <= {name for name in seen if seen[name]}
+    assert set(seen) <= set(INVARIANTS)
 
 
 # ── of every world ───────────────────────────────────────────────────────────────────

@@ -79,6 +79,19 @@ def test_the_command_prints_rate_and_faults(capsys):
     assert out.startswith("3 seeds, ")
     assert "steps/s" in out
     assert "never fired: " in out
+    assert "I-12  watched in 3 worlds, had something to judge in " in out
+    assert "\ntraces of 3 worlds: " in out
+
+
+def test_a_seed_whose_trace_is_another_the_second_time_is_broken(capsys, monkeypatch):
+    hashes = iter("abcd")
+    monkeypatch.setattr("sansio_pingora.testing.simulate.run_seed", lambda seed: Report(trace_hash=next(hashes)))
+
+    assert main(["--seeds", "0:2", "--again", "1"]) == 1
+
+    out = capsys.readouterr().out
+    assert "2 broken: 0 1" in out
+    assert "I-14: the trace was a, and the second time b" in out
 
 
 def test_the_command_prints_a_trace(capsys):

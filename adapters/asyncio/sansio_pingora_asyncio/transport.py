@@ -187,6 +187,23 @@ class Transport(asyncio.BufferedProtocol):
 
     def serve(self, now: float) -> None:
         """Write the output of the connection, and obey its flags."""
+        try:
+            self._obey(now)
+        except OSError as exc:  # the kernel lets the loop watch no more
+            self.fault(lost_error(exc), now)
+
+    def unsent(self) -> int:
+        """Bytes that the peer has not taken: ours, and the kernel's."""
+        return self._base.get_write_buffer_size() + unsent_bytes(self._sock)
+
+    def fault(self, error: Error | None, now: float) -> None:
+        """End the transport by reset, and tell the endpoint why."""
+        self.drop()
+        self._end(error, now)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────
+
+    def _obey(self, now: float) -> None:
         connection = self._endpoint.connection
         if chunks := connection.data_to_send():
             if len(chunks) == 1:
@@ -215,17 +232,6 @@ class Transport(asyncio.BufferedProtocol):
                 self._base.write_eof()
         if connection.closing:
             self._close(connection.closing, now)
-
-    def unsent(self) -> int:
-        """Bytes that the peer has not taken: ours, and the kernel's."""
-        return self._base.get_write_buffer_size() + unsent_bytes(self._sock)
-
-    def fault(self, error: Error | None, now: float) -> None:
-        """End the transport by reset, and tell the endpoint why."""
-        self.drop()
-        self._end(error, now)
-
-    # ── inside ───────────────────────────────────────────────────────────────────────
 
     def _close(self, closing: Closing, now: float) -> None:
         if closing is Closing.ABORT:
