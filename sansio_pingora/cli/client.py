@@ -9,11 +9,13 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Self
 
+from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error
 from sansio_pingora.http1 import Http1Client
 from sansio_pingora.http2 import Http2Client
+from sansio_pingora.layers import Layer, LayerMaker
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import AT_ONCE, Event, Writable
+from sansio_pingora.machine import AT_ONCE, Connection, ConnectionClosed, Event, Writable
 from sansio_pingora.websocket import Closed, MessagePart, WebSocketSession, handshake_request, judge_response
 from sansio_pingora.wire import (
     Body,
@@ -50,19 +52,46 @@ class Answer:
 
 
 class Client:
-    """One connection to *address*, ``host:port``, of HTTP/1.1 or HTTP/2. Counts its bytes either way."""
+    """One connection to *address*, ``host:port``, of HTTP/1.1 or HTTP/2. Counts its bytes either way.
 
-    def __init__(self, address: str, *, http2: bool = False, limits: Limits | None = None) -> None:
+    *tls* makes the layer below it; then ALPN settles the version.
+
+    :raises Error: the handshake failed.
+    """
+
+    def __init__(
+        self, address: str, *, http2: bool = False, tls: LayerMaker | None = None, limits: Limits | None = None
+    ) -> None:
         host, _, port = address.rpartition(":")
         self._sock = socket.create_connection((host, int(port)), _PATIENCE)
         self._sock.setblocking(False)
         self._limits = limits or Limits()
-        self._connection: Http1Client | Http2Client = (
-            Http2Client(monotonic(), self._limits) if http2 else Http1Client(self._limits)
-        )
         self._out = b""  # taken from the connection, not written yet
         self.sent = 0
         self.received = 0
+        self._connection = self._above(http2=http2)
+        self._bottom: Connection = self._connection
+        if tls is not None:
+            self._shake_hands(tls)
+
+    def _above(self, *, http2: bool) -> Http1Client | Http2Client:
+        return Http2Client(monotonic(), self._limits) if http2 else Http1Client(self._limits)
+
+    def _shake_hands(self, tls: LayerMaker) -> None:
+        def above(layer: Layer, _: float) -> Http1Client | Http2Client:
+            self._connection = self._above(http2=layer.alpn == "h2")
+            return self._connection
+
+        layer = self._bottom = tls(above, self._limits, Digest(), monotonic() + _PATIENCE)
+        while layer.inner is None:
+            for _, value in self._turn():
+                if isinstance(value, ConnectionClosed) and value.error is not None:
+                    raise value.error
+
+    @property
+    def version(self) -> bytes:
+        """Of HTTP, as it is spoken."""
+        return self._connection.version
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +191,7 @@ class Client:
 
     def _turn(self) -> list[Event]:
         """Write what is to be written and read what is there: what came of it."""
-        connection = self._connection
+        connection = self._bottom
         if not self._out:
             self._out = b"".join(connection.data_to_send())
             if not self._out and connection.starved:

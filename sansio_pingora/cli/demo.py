@@ -10,14 +10,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from tempfile import TemporaryDirectory
 from typing import Any
 from zlib import crc32
 
 from sansio_pingora._serve import App, new_control, serve
 from sansio_pingora.apps import OriginApp
+from sansio_pingora.cli.certificates import CAN_ISSUE, Authority
 from sansio_pingora.cli.client import Answer, Client
 from sansio_pingora.cli.forwarding import HTTP2, RoundRobin
-from sansio_pingora.upstreams import HttpPeer
+from sansio_pingora.layers import LayerMaker
+from sansio_pingora.limits import Limits
+from sansio_pingora.listeners import Tls
+from sansio_pingora.tls import ClientSettings, ClientTls, TlsTarget
+from sansio_pingora.upstreams import ALPN, CaCerts, HttpPeer, PeerOptions
 from sansio_pingora.wire import Fields
 
 __all__ = ["STEPS", "demonstrate"]
@@ -53,7 +60,8 @@ class _Server:
 
     def _run(self, app: App, runtime: str, options: dict[str, Any]) -> None:
         try:
-            serve(app, listen="127.0.0.1:0", runtime=runtime, signals=False, control=self._control, **options)
+            options = {"listen": "127.0.0.1:0", **options}
+            serve(app, runtime=runtime, signals=False, control=self._control, **options)
         except BaseException as exc:
             self._failure = exc
             self._control.ready.set()
@@ -66,6 +74,9 @@ class _Server:
 
 class Stage:
     """The origin, and proxies before it: addresses as ``host:port``."""
+
+    ca: CaCerts
+    """Who issued the certificates, where any can be made."""
 
     def __init__(self, runtime: str, stack: ExitStack) -> None:
         def start(app: App, **options: Any) -> str:
@@ -85,6 +96,28 @@ class Stage:
         self.impatient = start(RoundRobin([origin]), read_timeout=0.25)
         self.lonely = start(RoundRobin([nobody]))
         self.fallback = start(RoundRobin([nobody, origin]))
+        if CAN_ISSUE:
+            self._stage_tls(start, stack)
+
+    def _stage_tls(self, start: Callable[..., str], stack: ExitStack) -> None:
+        authority = Authority(stack.enter_context(TemporaryDirectory()))
+        self.ca = authority.ca
+        cert, key = authority.issue("localhost")
+
+        def listen() -> Tls:
+            return Tls("127.0.0.1:0", cert=cert, key=key)
+
+        address = start(OriginApp(), listen=listen())
+        peers = {alpn: PeerOptions(alpn=alpn, ca=self.ca, max_h2_streams=100) for alpn in (ALPN.H1, ALPN.H2H1)}
+        self.over_tls = {
+            alpn is ALPN.H2H1: start(
+                RoundRobin([HttpPeer(address, True, "localhost", options=options)]), listen=listen()
+            )
+            for alpn, options in peers.items()
+        }
+        """Proxies over TLS both ways, by whether they offer the origin HTTP/2."""
+        wrong = HttpPeer(address, True, "elsewhere.example", options=peers[ALPN.H1])
+        self.mistrustful = start(RoundRobin([wrong]))
 
 
 @contextmanager
@@ -104,9 +137,9 @@ class Traffic:
         self.received = 0
 
     @contextmanager
-    def connect(self, address: str, *, http2: bool = False) -> Iterator[Client]:
+    def connect(self, address: str, *, http2: bool = False, tls: LayerMaker | None = None) -> Iterator[Client]:
         """A client whose bytes are counted."""
-        with Client(address, http2=http2) as client:
+        with Client(address, http2=http2, tls=tls) as client:
             try:
                 yield client
             finally:
@@ -253,6 +286,31 @@ def _pair(*, http2: bool, to_http2: bool) -> Callable[[Stage, Traffic], str]:
     return step
 
 
+def _over_tls(*, http2: bool, to_http2: bool) -> Callable[[Stage, Traffic], str]:
+    """A step through a proxy with TLS on both sides, where ALPN settles the versions: a body both ways."""
+
+    def step(stage: Stage, traffic: Traffic) -> str:
+        offered = ("h2", "http/1.1") if http2 else ("http/1.1",)
+        settings = ClientSettings(alpn=offered, ca=stage.ca)
+        backend = import_module("sansio_pingora_posix").StdlibTls()
+        tls = ClientTls(backend, Limits()).maker(settings, TlsTarget("localhost"))
+        body = bytes(range(256)) * 1000
+        with traffic.connect(stage.over_tls[to_http2], tls=tls) as client:
+            _expect("the version agreed on", client.version, b"2" if http2 else b"1.1")
+            seen = json.loads(client.ask("GET", "/headers").body)
+            _expect("the version that the origin saw", seen["version"], "2" if to_http2 else "1.1")
+            _expect("the body", client.ask("POST", "/echo", [body]).body, body)
+        return f"200 twice, the same {len(body)} bytes, certificates verified"
+
+    return step
+
+
+def _wrong_name(stage: Stage, traffic: Traffic) -> str:
+    answer = _ask(traffic, stage.mistrustful, "GET", "/")
+    _expect("status", answer.status, 502)
+    return "502: it is for another host"
+
+
 def _websocket(*, http2: bool, to_http2: bool) -> Callable[[Stage, Traffic], str]:
     """A step through a proxy: a WebSocket of one version before the proxy, and of another behind it."""
 
@@ -290,6 +348,16 @@ STEPS: tuple[tuple[str, Callable[[Stage, Traffic], str]], ...] = (
     ("WebSocket, HTTP/1 to HTTP/2", _websocket(http2=False, to_http2=True)),
     ("WebSocket, HTTP/2 to HTTP/1", _websocket(http2=True, to_http2=False)),
     ("WebSocket, HTTP/2 to HTTP/2", _websocket(http2=True, to_http2=True)),
+    *(
+        (
+            ("TLS, HTTP/1 to HTTP/1", _over_tls(http2=False, to_http2=False)),
+            ("TLS, HTTP/2 to HTTP/1", _over_tls(http2=True, to_http2=False)),
+            ("TLS, HTTP/2 to HTTP/2", _over_tls(http2=True, to_http2=True)),
+            ("an origin's certificate is wrong", _wrong_name),
+        )
+        if CAN_ISSUE
+        else ()
+    ),
 )
 """What is shown, in order: a title, and what returns a line about it or raises."""
 
@@ -304,6 +372,8 @@ def demonstrate(runtimes: Sequence[str]) -> bool:
         wrong = sum(_show(runtime) for runtime in runtimes)
     finally:
         logging.disable(logging.NOTSET)
+    if not CAN_ISSUE:
+        print("TLS is left out, since no certificates can be made here: pip install 'sansio-pingora[demo]'")
     total = len(STEPS) * len(runtimes)
     print(f"{total - wrong} of {total} right on {', '.join(runtimes)}")
     return wrong == 0

@@ -21,10 +21,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
+from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error
 from sansio_pingora.http1 import Codec, Http1Server, NativeCodec
 from sansio_pingora.http2 import Http2Client, Http2Server
-from sansio_pingora.layers import PrefaceSniff
+from sansio_pingora.layers import Layer, LayerMaker, PrefaceSniff
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Closing, Connection, Endpoint, Event
 from sansio_pingora.wire import HttpTask
@@ -128,6 +129,10 @@ class ServerMaker:
             abort_on_close=self._abort_on_close,
         )
 
+    def above(self, layer: Layer, now: float) -> Connection:
+        """A connection of what *layer* has agreed on."""
+        return self.http2(now) if layer.alpn == "h2" else self.http1(now, secure=layer.secure)
+
     def sniffed(self, now: float, switch: Callable[[Connection], None]) -> PrefaceSniff:
         """A connection that finds out what the client speaks, and then has *switch* put that in its place."""
         return PrefaceSniff(now, self._limits, partial(self.http1, quiet=True), self.http2, switch)
@@ -138,6 +143,10 @@ class ServerConnection:
 
     ``wall_offset``: Unix time minus monotonic time, for the Date field; None sends none. ``h2c``: a client may
     speak HTTP/2 with prior knowledge; what comes first tells. ``version`` is empty until then.
+
+    ``tls``: what stands below, a :class:`~sansio_pingora.tls.ServerTls` as a rule; any maker of a layer will do. Then
+    bytes are those of the layer, ALPN tells the version, and the event ``(0, Established)`` what was found out. A
+    handshake that is not through after ``handshake_timeout``, or fails, is ``(0, ConnectionClosed)``.
     """
 
     __slots__ = ("_endpoint", "_inner", "_now", "limits")
@@ -151,12 +160,17 @@ class ServerConnection:
         wall_offset: float | None = None,
         allow_connect: bool = False,
         h2c: bool = True,
+        tls: LayerMaker | None = None,
     ) -> None:
         self._now = now
         self._endpoint: Endpoint | None = None
         self.limits = limits or Limits()
         make = ServerMaker(self.limits, engine=engine, wall_offset=wall_offset, allow_connect=allow_connect)
-        self._inner: Connection = make.sniffed(now, self._switch) if h2c else make.http1(now)
+        self._inner: Connection
+        if tls is not None:
+            self._inner = tls(make.above, self.limits, Digest(), now + self.limits.handshake_timeout)
+        else:
+            self._inner = make.sniffed(now, self._switch) if h2c else make.http1(now)
 
     def _switch(self, connection: Connection) -> None:
         connection.endpoint = self._endpoint
@@ -170,7 +184,10 @@ class ServerConnection:
     @property
     def machine(self) -> Connection:
         """The connection that does the work: of HTTP/1 or of HTTP/2, as soon as that is known."""
-        return self._inner
+        connection = self._inner
+        while isinstance(connection, Layer) and connection.inner is not None:
+            connection = connection.inner
+        return connection
 
     def timeout(self, now: float) -> float | None:
         """Seconds until :meth:`handle_timeout` is due, for ``settimeout``: at least 0.001, None when never."""
