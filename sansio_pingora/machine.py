@@ -28,6 +28,7 @@ from enum import IntEnum
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sansio_pingora.drain_news import DrainNews
 from sansio_pingora.errors import Error, LocalProtocolError
 from sansio_pingora.transport import DialOptions, Resolve, SocketAddr, Tracer, TransportInfo
 
@@ -439,15 +440,14 @@ _NOBODY = _Nobody()
 Member = Endpoint | Coordinator
 
 
-class Lane:
+class Lane(DrainNews):
     """The machines that one thread drives, what of them wants attention, and their deadlines."""
 
-    __slots__ = ("_ceiling", "_order", "_posted", "_timers", "dirty", "drain_patience", "endpoints", "ring", "stir")
+    __slots__ = ("_ceiling", "_order", "_posted", "_timers", "dirty", "endpoints", "ring", "stir")
 
     def __init__(self) -> None:
+        super().__init__()
         self.dirty: list[Member] = []
-        self.drain_patience = 5.0
-        """Seconds that a draining server leaves to idle clients: a request may be on its way."""
         self.stir: Callable[[], None] | None = None
         """Set by a driver on whose thread others may call machines between its turns: it is to settle soon."""
         self.endpoints: dict[Endpoint, None] = {}

@@ -2,6 +2,7 @@
 
 from sansio_pingora.listeners.address import ServerAddress
 from sansio_pingora.listeners.filters import AcceptAll, Admission, ConnectionFilter, ConnectionGate
+from sansio_pingora.listeners.lane_end import LaneEnd
 from sansio_pingora.listeners.log_limit import LogLimit
 from sansio_pingora.listeners.options import TcpSocketOptions
 from sansio_pingora.listeners.policy import AcceptPolicy
@@ -14,6 +15,7 @@ __all__ = [
     "ConnectionFilter",
     "ConnectionGate",
     "File",
+    "LaneEnd",
     "LogLimit",
     "ServerAddress",
     "TcpSocketOptions",

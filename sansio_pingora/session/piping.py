@@ -88,7 +88,11 @@ class PipeState:
 
 
 class PerLane:
-    """One handler for each lane, made when a pipe on it first asks."""
+    """One handler for each lane, made when a pipe on it first asks. It hears when the server drains.
+
+    A handler that has a method ``drain(now)`` gets the call, as one that serves clients itself does: a proxy lets go
+    of its idle upstream connections then, and keeps none from there on.
+    """
 
     def __init__(self, make: Callable[[Lane, float], HttpHandler]) -> None:
         self._make = make
@@ -99,6 +103,9 @@ class PerLane:
         handler = self._made.get(lane)
         if handler is None:
             handler = self._made[lane] = self._make(lane, now)
+            drain = getattr(handler, "drain", None)
+            if drain is not None:
+                lane.on_drain(drain, now)
         return handler
 
 

@@ -345,3 +345,42 @@ def test_async_is_refused_at_the_start_where_nothing_awaits(runtime, phase):
     refusal = rf"Waits\.{phase} is async def, which the {runtime} runtime cannot run"
     with pytest.raises(TypeError, match=refusal), served(app, runtime):
         pytest.fail("it started")
+
+
+@pytest.mark.parametrize("form", ["blocking", "async"], indirect=True)
+def test_a_graceful_stop_waits_for_what_is_logged(runtime, form):
+    begun = threading.Event()
+    logged = []
+
+    if form == "blocking":
+
+        @blocking
+        def logging(self, session, error, ctx):
+            pause = event_of(runtime).wait
+            begun.set()
+            while not server.control.asked:
+                pause(0.01)
+            for _ in range(5):  # and takes its time
+                pause(0.01)
+            logged.append(error)
+    else:
+
+        async def logging(self, session, error, ctx):
+            stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+            server.control.on_stop(lambda: loop.call_soon_threadsafe(stopped.set))
+            begun.set()
+            await stopped.wait()
+            for _ in range(5):
+                await asyncio.sleep(0.01)
+            logged.append(error)
+
+    with origin(answering()) as upstream:
+        app = type("Logs", (To,), {"logging": logging})(upstream.peer)
+        with served(app, runtime) as server:
+            with client(server.address) as peer:
+                peer.send(GET)
+                assert peer.status() == 200
+            assert begun.wait(PATIENCE)
+            server.stop()
+            server.join()
+            assert logged == [None]

@@ -9,7 +9,7 @@ import pytest
 
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.listeners import AcceptPolicy, ServerAddress
-from sansio_pingora.machine import CancelDial, Closing, Dial, Endpoint, LogLine
+from sansio_pingora.machine import CancelDial, Closing, Dial, Endpoint, LogLine, RunFilter
 from sansio_pingora.transport import DialOptions, SocketAddr, TransportInfo
 from sansio_pingora.wire import UpgradedBody
 from sansio_pingora_posix import ClientCall, Control, ListeningSet
@@ -392,3 +392,24 @@ def test_a_client_call_gives_up_in_time(lane):
     with pytest.raises(Error, match=r"service\.test:80.*4 s") as caught:
         call.raise_for_error()
     assert caught.value.etype is ErrorType.CONNECT_TIMEDOUT
+
+
+def test_a_filter_under_way_is_waited_for_as_a_transport_is(lane):
+    asker = Asker(lane.lane)
+    asker.give(RunFilter(3, lambda: "logged"))
+    lane.settle(0.0)
+    lane.drain(30.0, 0.0)
+    assert not lane.drained
+    lane.run_offloaded(1.0)
+    assert lane.drained
+    assert asker.answers[3] == "logged"
+
+
+def test_a_filter_that_takes_too_long_is_not_waited_for(lane):
+    Asker(lane.lane).give(RunFilter(3, lambda: None))
+    lane.settle(0.0)
+    lane.drain(30.0, 0.0)
+    lane.fire(29.0)
+    assert not lane.drained
+    lane.fire(30.0)
+    assert lane.drained

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sansio_pingora.errors import ErrorType, RetryType
-from sansio_pingora.machine import Closing
+from sansio_pingora.machine import Closing, Writable
 from sansio_pingora.wire import UpgradedBody
 from tests.posix.harness import read_all, reset, rig
 from tests.posix.machines import Echo
@@ -324,3 +324,31 @@ def test_echo_holds_no_more_than_its_credit_for_a_reader_that_never_reads():
             r.read()
         assert r.transport.unsent() < 16 * 1024 * 1024
         assert r.connection.paused == 1
+
+
+class Torrent(Silent):
+    """Sends again whenever there is room, until it is told to close."""
+
+    sent = 0
+
+    def receive_event(self, stream_id, value, now):
+        if isinstance(value, Writable) and not self.connection.closing:
+            self.sent += 1
+            self.connection.send(1, UpgradedBody(bytes(65_536)), now)
+
+
+def test_a_fast_reader_of_an_endless_body_lets_the_others_have_a_turn():
+    with rig(Torrent) as r:
+        reader = threading.Thread(target=read_all, args=(r.theirs,))
+        reader.start()
+        r.ours.setblocking(True)  # so that the kernel takes everything
+        r.connection.send(1, UpgradedBody(bytes(65_536)), 0.0)
+        r.lane.settle(0.0)
+        for turn in range(1, 4):
+            assert r.receiver.sent == 8 * turn - 1
+            r.lane.run_posted(0.0)
+        r.connection.close(Closing.AFTER_FLUSH)
+        r.lane.settle(0.0)
+        r.lane.run_posted(0.0)
+        reader.join()
+        assert not r.alive

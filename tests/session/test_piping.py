@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sansio_pingora.apps import HttpServerApp, HttpService, Response, ServeHttp
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
+from sansio_pingora.listeners import AcceptPolicy, LaneEnd
 from sansio_pingora.machine import Lane
 from sansio_pingora.proxy import ProxyHttp
 from sansio_pingora.session import (
@@ -19,6 +20,7 @@ from sansio_pingora.session import (
     SessionBody,
 )
 from sansio_pingora.wire import Body, Done, Failed, Fields, Header, ResponseHeader, Trailer, UpgradedBody
+from sansio_pingora_posix.lane_runner import contain
 from tests.apps.bench import body_of, get, http, post, status_of
 from tests.apps.serving import RUNTIMES, ask, serving
 from tests.proxy.harness import Bench as ProxyBench
@@ -89,6 +91,26 @@ def test_the_answer_of_a_subrequest_becomes_the_clients(app, raw):
     assert state.error is state.proxy_error is None
     assert not bench.held
     assert bench.log == []
+
+
+def test_a_handler_of_a_lane_hears_that_the_server_drains():
+    told = []
+    handler = Handler(None)
+    handler.drain = told.append
+    app = Piping(PerLane(lambda lane, now: handler))
+    bench = http(app).receive(get())
+    LaneEnd(bench.lane, AcceptPolicy()).drain(30.0, 5.0, contain)
+    assert told == [5.0]
+
+
+def test_a_handler_made_while_the_server_drains_hears_at_once():
+    bench = http(Piping(echo))
+    LaneEnd(bench.lane, AcceptPolicy()).drain(30.0, 5.0, contain)
+    told = []
+    handler = Handler(None)
+    handler.drain = told.append
+    assert PerLane(lambda lane, now: handler)(bench.lane, 6.0) is handler
+    assert told == [6.0]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

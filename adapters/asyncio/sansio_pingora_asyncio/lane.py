@@ -66,7 +66,6 @@ class AsyncioLane(LaneRunner):
         self._filters: dict[int, FilterTask] = {}
         self._blocking = BlockingCalls(self.loop)
         self._calls = 0
-        self._aborted = False
         self._until_idle = False
         self._looking = False
         self.ended = asyncio.Event()
@@ -87,7 +86,7 @@ class AsyncioLane(LaneRunner):
             self._settling = False
         if self.lane.deadline < self._armed:
             self._arm(self.lane.deadline)
-        if self._draining or self._until_idle:
+        if self.end.draining or self._until_idle:
             self._look_soon()
 
     def _stir(self) -> None:
@@ -154,7 +153,7 @@ class AsyncioLane(LaneRunner):
         for sock, info in listener.accept(self.policy, now):
             self.admit(sock, info.peer, partial(self._enter, sock, info), now)
         self.listen()
-        if self.gate is not None:
+        if self.end.gate is not None:
             self.settle(now)
 
     def _enter(self, sock: socket.socket, info: TransportInfo, now: float) -> None:
@@ -173,19 +172,20 @@ class AsyncioLane(LaneRunner):
             _LOG.error("the event loop failed over a new connection, which is closed", exc_info=exc)
 
     def _take(self, info: TransportInfo, transport: Transport, now: float) -> None:
-        if self.acceptor is None:
+        acceptor = self.end.acceptor
+        if acceptor is None:
             raise RuntimeError("a listener was added before the acceptor was set")
-        if self._aborted:
+        if self.end.aborted:
             transport.drop()
             return
         try:
-            endpoint = self.acceptor.accept(info, now)
+            endpoint = acceptor.accept(info, now)
         except Exception:
             _LOG.exception("the application failed over a new connection from %s, which is closed", info.peer)
             transport.drop()
             return
         transport.bind(endpoint)
-        if self._draining:  # it came in just before, and the loop was still making its transport
+        if self.end.draining:  # it came in just before, and the loop was still making its transport
             endpoint.connection.drain(now)
 
     def _accepted_gone(self, now: float) -> None:
@@ -323,6 +323,11 @@ class AsyncioLane(LaneRunner):
             self.answer(owner, token, outcome, now)
             self.settle(now)
 
+    @property
+    def busy(self) -> bool:
+        """See :class:`LaneRunner`."""
+        return bool(self._calls) or any(task.busy for task in self._filters.values())
+
     # ── filters ──────────────────────────────────────────────────────────────────────
 
     def run_filter(self, owner: Coordinator, command: RunFilter, now: float) -> None:
@@ -358,11 +363,6 @@ class AsyncioLane(LaneRunner):
         super().drain(grace_period, now, keep_idle=keep_idle)
         self._arm(self.deadline)
 
-    def abort(self, now: float) -> None:
-        """Accept no more and end every transport now."""
-        self._aborted = True
-        super().abort(now)
-
     def end_when_idle(self) -> None:
         """Set :attr:`ended` once nothing can happen any more."""
         self._until_idle = True
@@ -393,11 +393,10 @@ class AsyncioLane(LaneRunner):
 
     def _look(self) -> None:
         """Whether the lane has ended; in a turn of its own, so that whoever settled it has finished."""
-        busy = bool(self._calls) or any(task.busy for task in self._filters.values())
-        if self._draining:
-            ended = not self.lane.endpoints and not self._transports and (self._aborted or not busy)
+        if self.end.draining:
+            ended = self.drained and not self._transports
         else:
-            ended = not (busy or self._dials or self._transports) and self.idle(monotonic())
+            ended = not (self.busy or self._dials or self._transports) and self.idle(monotonic())
         self._looking = False
         if ended:
             self.ended.set()

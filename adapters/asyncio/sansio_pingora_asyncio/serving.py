@@ -79,8 +79,8 @@ async def serve_async(
         try:
             async with _open_lane(control, grace_period, policy, listening) as lane:
                 now = time.monotonic()
-                lane.gate = listening.gate(lane.lane)
-                lane.acceptor = application.open(lane.lane, now, time.time())
+                lane.end.gate = listening.gate(lane.lane)
+                lane.end.acceptor = application.open(lane.lane, now, time.time())
                 lane.settle(now)
                 for listener in listening.listeners:
                     lane.add_listener(listener)

@@ -66,8 +66,10 @@ class HubLane(SocketLane):
         """Run the call in a greenlet that can be stopped."""
         token = command.token
         running = self._filters.setdefault(id(owner), set())
+        self.filters += 1
 
         def done(value: Any, exc: Exception | None, now: float) -> None:
+            self.filters -= 1
             if greenlet not in running:
                 return  # stopped
             running.discard(greenlet)

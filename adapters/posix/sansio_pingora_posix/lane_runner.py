@@ -16,9 +16,8 @@ from functools import partial
 from typing import Any, assert_never
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType
-from sansio_pingora.listeners import AcceptPolicy, ConnectionGate
+from sansio_pingora.listeners import AcceptPolicy, LaneEnd
 from sansio_pingora.machine import (
-    Acceptor,
     Admit,
     CancelDial,
     Command,
@@ -74,11 +73,7 @@ class LaneRunner(ABC):
     def __init__(self, policy: AcceptPolicy | None = None) -> None:
         self.lane = Lane()
         self.policy = AcceptPolicy() if policy is None else policy
-        self.acceptor: Acceptor | None = None
-        self.gate: ConnectionGate | None = None
-        """Where accepted transports wait for a connection filter."""
-        self._draining = False
-        self._grace_end = math.inf
+        self.end = LaneEnd(self.lane, self.policy)
 
     # ── hooks of a runtime ───────────────────────────────────────────────────────────
 
@@ -98,6 +93,11 @@ class LaneRunner(ABC):
     def stop_filters(self, owner: Coordinator) -> None:
         """Cancel what of *owner* runs off the lane, where that is possible."""
 
+    @property
+    @abstractmethod
+    def busy(self) -> bool:
+        """Whether calls of filters are under way off the lane."""
+
     @abstractmethod
     def listen(self) -> None:
         """Watch the listening sockets if ``policy.accepting``, else do not; called whenever that may have changed."""
@@ -107,7 +107,7 @@ class LaneRunner(ABC):
     @property
     def deadline(self) -> float:
         """When to call :meth:`fire`. May be early, never late."""
-        return min(self.lane.deadline, self.policy.deadline, self._grace_end)
+        return min(self.lane.deadline, self.policy.deadline, self.end.deadline)
 
     def settle(self, now: float) -> None:
         """Serve every member that has changed, until none is left."""
@@ -144,7 +144,7 @@ class LaneRunner(ABC):
             self.policy.handle_timeout(now)
             self.listen()
         self.settle(now)
-        if now >= self._grace_end:
+        if now >= self.end.deadline:
             if self.lane.endpoints:
                 _LOG.warning("the grace period is over: %d connections are aborted", len(self.lane.endpoints))
             self.abort(now)
@@ -192,10 +192,11 @@ class LaneRunner(ABC):
 
     def admit(self, sock: socket.socket, peer: SocketAddr | None, enter: Callable[[float], None], now: float) -> None:
         """*enter* for a socket that was accepted, once the connection filter lets it in. Settle the lane afterwards."""
-        if self.gate is None:
+        gate = self.end.gate
+        if gate is None:
             enter(now)
         else:
-            self.gate.ask(peer, (sock, enter), now)
+            gate.ask(peer, (sock, enter), now)
 
     def answer(self, owner: Coordinator, token: int, value: Any, now: float) -> None:
         """Give *owner* the answer to a command: an :class:`Error` is a failure. Settle the lane afterwards."""
@@ -214,34 +215,17 @@ class LaneRunner(ABC):
 
         *keep_idle*: idle clients have until they speak or time out, instead of a few seconds.
         """
-        if self._draining:
-            return
-        self._draining = True
-        if keep_idle:
-            self.lane.drain_patience = math.inf
-        self._grace_end = now + grace_period
-        self.policy.stop()
-        self.listen()
-        if self.gate is not None:
-            self.gate.close()
         try:
-            if self.acceptor is not None:
-                self.acceptor.drain(now)
-            else:
-                self._each_endpoint(lambda endpoint: endpoint.connection.drain(now), now)
+            self.end.drain(grace_period, now, contain, keep_idle=keep_idle)
         except Exception:
             _LOG.exception("the application failed to drain; its connections have until the end of the grace period")
+        self.listen()
         self.settle(now)
 
     def abort(self, now: float) -> None:
         """Accept no more and end every transport now."""
-        self._draining = True
-        self._grace_end = math.inf
-        self.policy.stop()
+        self.end.abort(now, contain)
         self.listen()
-        if self.gate is not None:
-            self.gate.close()
-        self._each_endpoint(lambda endpoint: endpoint.connection.abort(now), now)
         self.settle(now)
         for endpoint in list(self.lane.endpoints):
             if endpoint.driver is not None:  # its machine would not: then without it
@@ -251,8 +235,8 @@ class LaneRunner(ABC):
 
     @property
     def drained(self) -> bool:
-        """Whether it was told to stop and no transport is left."""
-        return self._draining and not self.lane.endpoints
+        """Whether it was told to stop and neither a transport nor a filter under way is left."""
+        return self.end.has_ended(busy=self.busy)
 
     def idle(self, now: float) -> bool:
         """Whether nothing can happen any more: no transport, and no member with a deadline. Settles the lane."""
@@ -263,11 +247,3 @@ class LaneRunner(ABC):
         waiting = any(member.deadline != math.inf for member in lane.due(math.inf))
         self.settle(now)  # and arms them again
         return not waiting and not lane.endpoints
-
-    def _each_endpoint(self, tell: Callable[[Endpoint], None], now: float) -> None:
-        for endpoint in list(self.lane.endpoints):
-            try:
-                tell(endpoint)
-            except Exception as exc:
-                contain(endpoint, exc, now)
-            self.lane.enlist(endpoint)

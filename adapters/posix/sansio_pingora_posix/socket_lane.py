@@ -40,6 +40,8 @@ class SocketLane(LaneRunner):
         self._let_go: Callable[[], None] = _nothing
         self.calls = 0
         """Calls under way off the lane."""
+        self.filters = 0
+        """Of these, those of filters."""
 
     @abstractmethod
     def offload(self, call: Callable[[], Any], done: Done) -> None:
@@ -49,8 +51,8 @@ class SocketLane(LaneRunner):
 
     def open(self, acceptor: Acceptor, listening: ListeningSet) -> None:
         """Accept for *acceptor* as the policy allows, until the end comes."""
-        self.acceptor = acceptor
-        self.gate = listening.gate(self.lane)
+        self.end.acceptor = acceptor
+        self.end.gate = listening.gate(self.lane)
         self._doors = [_Door(self, acceptor, listener) for listener in listening.listeners]
         self._let_go = listening.let_go
         self.listen()
@@ -64,7 +66,7 @@ class SocketLane(LaneRunner):
         accepting = self.policy.accepting
         for door in self._doors:
             door.open(accepting)
-        if self._draining and self._doors:
+        if self.end.draining and self._doors:
             # At once: who comes now is refused and can go elsewhere, instead of waiting for nobody.
             self._doors.clear()
             self._let_go()
@@ -136,13 +138,20 @@ class SocketLane(LaneRunner):
         del self._dials[id(owner), token]
         self.answer(owner, token, value, now)
 
+    @property
+    def busy(self) -> bool:
+        """See :class:`LaneRunner`."""
+        return self.filters > 0
+
     # ── calls ────────────────────────────────────────────────────────────────────────
 
     def run_filter(self, owner: Coordinator, command: RunFilter, now: float) -> None:
         """Run a call that may block."""
         token = command.token
+        self.filters += 1
 
         def done(value: Any, exc: Exception | None, now: float) -> None:
+            self.filters -= 1
             self.answer(owner, token, value if exc is None else call_error(exc), now)
 
         self.offload(command.call, done)

@@ -8,6 +8,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
+from time import monotonic
 from typing import Protocol
 
 from sansio_pingora.errors import Error
@@ -26,6 +27,8 @@ _JOIN_UP_TO = 16_384
 """Chunks of fewer bytes in all are copied into one: cheaper than a scatter list."""
 _SLICES = 64
 """In one scatter list; Pingora's figure, and far below IOV_MAX."""
+_TURN = 8
+"""Writes in a row, of 64 KiB or so each, before a fast reader of an endless body lets others have a turn."""
 _LAST_READS = 16
 """Reads after a failed write: so 1 MiB of an early answer are heard, whatever the back-pressure."""
 _RESET = struct.pack("ii", 1, 0)
@@ -73,6 +76,7 @@ class StreamTransport:
         "_reading",
         "_shut",
         "_sock",
+        "_writes",
         "_writing",
     )
 
@@ -94,6 +98,7 @@ class StreamTransport:
         self._paused = False
         self._eof = False
         self._shut = False
+        self._writes = 0
 
     # ── input ────────────────────────────────────────────────────────────────────────
 
@@ -134,22 +139,28 @@ class StreamTransport:
         if chunks and not self._put(chunks, now):
             return
         queue = self._queue
+        yields = False
         if queue and not self._paused and (self._queued > _HIGH_WATER or connection.closing):
             # On the way to the close as well: or nobody had a clock over a peer that does not read.
             self._paused = True
             self._endpoint.write_paused(now, self.unsent())
         elif connection.starved and not self._paused:
-            # It is enlisted by this: its new output is written, and its flags are obeyed, the next time round.
-            self._endpoint.flushed(now)
-            return
+            self._writes += 1
+            if self._writes % _TURN:
+                # It is enlisted by this: its new output is written, and its flags are obeyed, the next time round.
+                self._endpoint.flushed(now)
+                return
+            # Not by waiting until it can be written: a kernel that is nearly full says so late, and no clock runs.
+            self._endpoint.lane.post(self._go_on)
+            yields = True
         if connection.closing:
             if connection.closing == _CLOSE_AT_ONCE:
                 self._abort(None, now)
                 return
-            if not queue:
+            if not queue and not yields:
                 self._end(None, now)
                 return
-        if connection.shut_write and not queue and not self._shut:
+        if connection.shut_write and not queue and not yields and not self._shut:
             self._shut = True
             with contextlib.suppress(OSError):  # the peer is gone, as the next read will say
                 self._sock.shutdown(socket.SHUT_WR)
@@ -172,6 +183,15 @@ class StreamTransport:
         self._abort(error, now)
 
     # ── inside ───────────────────────────────────────────────────────────────────────
+
+    def _go_on(self) -> None:
+        """The others had their turn."""
+        if self._sock.fileno() != -1 and not self._paused:
+            now = monotonic()
+            try:
+                self._endpoint.flushed(now)
+            except Exception as exc:
+                contain(self._endpoint, exc, now)
 
     def _put(self, chunks: list[bytes], now: float) -> bool:
         """Write *chunks* as far as the kernel takes them and queue the rest; False when the transport was lost."""
