@@ -6,6 +6,7 @@
 #   make test-all  the suite on three Pythons, with assertions off, and with long profiles
 #   make lint      format, lint, types and import contracts alone
 #   make coverage  branch coverage of the core
+#   make traces    the simulator does the same on three Pythons; SEEDS=0:10000 for longer
 #   make fuzz      a minute of fuzzing over all targets; BUDGET=600 for ten
 #   make bench     engine and end-to-end figures
 #   make clean     drop everything that these make
@@ -19,7 +20,7 @@ PYTHONS := 3.11 3.12 3.13
 BIN := .venv/bin
 PYTEST_ARGS ?= -n auto --dist worksteal
 
-.PHONY: demo test test-all lint coverage fuzz bench clean
+.PHONY: demo test test-all lint coverage traces fuzz bench clean
 
 demo: .venv/.installed
 	$(BIN)/sansio-pingora demo
@@ -56,6 +57,11 @@ test-all: lint $(PYTHONS:%=.venv-%/.dev)
 coverage: .venv/.dev
 	HYPOTHESIS_PROFILE=ci $(BIN)/coverage run -m pytest --ignore=tests/adapters
 	$(BIN)/coverage report
+
+# The simulator's traces are the same on every Python, in a second run, and whatever PYTHONHASHSEED is.
+SEEDS ?= 0:500
+traces: $(PYTHONS:%=.venv-%/.dev)
+	$(BIN)/python -m tests.traces --seeds $(SEEDS) $(PYTHONS:%=.venv-%/bin/python)
 
 BUDGET ?= 60
 fuzz: .venv/.dev
