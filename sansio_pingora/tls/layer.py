@@ -49,7 +49,7 @@ class TlsLayer(Layer):
     out before the transport is shut or closed in good order.
     """
 
-    __slots__ = ("_handshaken", "_incoming", "_outgoing", "_paused", "_peer_ended", "_said_goodbye", "_ssl")
+    __slots__ = ("_handshaken", "_incoming", "_outgoing", "_paused", "_peer_ended", "_said_goodbye", "_shut", "_ssl")
 
     secure = True
     waits_for = "the TLS handshake"
@@ -64,6 +64,7 @@ class TlsLayer(Layer):
         self._handshaken = False
         self._peer_ended = False
         self._said_goodbye = False
+        self._shut = False  # the driver was told to shut the write side
         self._paused = False
 
     # ── for a role ───────────────────────────────────────────────────────────────────
@@ -191,12 +192,16 @@ class TlsLayer(Layer):
         """See :meth:`Connection.data_to_send`."""
         output, self._output = self._output, []
         inner = self.inner
+        if self._shut:  # what the library still says, to what it cannot read or to a new key, has no way out
+            self._outgoing.read()
+            return []
         if inner is None or self._closing:
             return output
         for chunk in inner.data_to_send():
             self._encrypt(chunk, output)
         if (inner.closing is Closing.AFTER_FLUSH or inner.shut_write) and not self._said_goodbye:
             self._say_goodbye()
+        self._shut = inner.shut_write
         if self._outgoing.pending:
             output.append(self._outgoing.read())
         return output

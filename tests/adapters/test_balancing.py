@@ -1,10 +1,12 @@
 """A load balancer beside a proxy, over real sockets: fail-over, checks, and a set that changes."""
 
 import socket
+from dataclasses import replace
 
 import pytest
 
 from sansio_pingora import ProxyHttp
+from sansio_pingora.apps import OriginApp
 from sansio_pingora.balancing import (
     Backend,
     CallDiscovery,
@@ -14,7 +16,12 @@ from sansio_pingora.balancing import (
     LoadBalancer,
     TcpHealthCheck,
 )
+from sansio_pingora.upstreams import ALPN, PeerOptions
 from tests.adapters.harness import GET, answering, client, origin, served, until
+from tests.tls.certs import ca, cert
+from tests.tls.files import Files, listen
+
+TRUSTING = PeerOptions(ca=ca(), connection_timeout=5.0)
 
 
 class Balanced(ProxyHttp):
@@ -72,6 +79,33 @@ def test_checks_find_who_is_down_and_who_is_back(runtime, check):
             with origin(saying(b"b"), port=int(nowhere.rpartition(":")[2])):
                 until(lambda: balancer.backends.ready(Backend(nowhere)))
                 assert set(answers(server, 4)) == {b"a", b"b"}
+            server.stop()
+            server.join()
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        TcpHealthCheck(sni="localhost", options=TRUSTING),
+        HttpHealthCheck(host="localhost", tls=True, options=TRUSTING),
+        HttpHealthCheck(host="localhost", tls=True, options=replace(TRUSTING, alpn=ALPN.H2)),
+    ],
+    ids=["handshake", "http", "http/2"],
+)
+def test_checks_over_tls(runtime, tmp_path, check):
+    files = Files(tmp_path)
+    wrong = listen(files, cert("elsewhere.test"), name="wrong")
+    expired = listen(files, cert(expired=True), name="expired")
+    with (
+        served(OriginApp(), runtime, listen=[listen(files), wrong, expired]) as origins,
+        origin(saying(b"a")) as plain,
+    ):
+        good, *bad = origins.control.addresses
+        bad.append(plain.peer)
+        balancer = LoadBalancer([good, *bad], health_check=check, health_check_frequency=0.02)
+        with served(Balanced(balancer), runtime, background=balancer) as server:
+            until(lambda: not any(balancer.backends.ready(Backend(address)) for address in bad))
+            assert balancer.backends.ready(Backend(good))
             server.stop()
             server.join()
 

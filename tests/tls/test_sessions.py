@@ -232,6 +232,22 @@ class TestEnds:
         one.endpoint.receive_data(alert, 0.0)
         assert "bad record mac" in str(one.error)
 
+    @every_version
+    def test_nothing_is_said_behind_a_shut(self, version):
+        """The simulator, seed 1509: a damaged record was answered with an alert behind the FIN."""
+        one, other = client(min_version=version, max_version=version), server()
+        pump(one, other)
+        one.send(b"data")
+        raw = bytearray(one.take())
+        raw[-1] ^= 1
+        other.send(b"all", end=True)
+        assert other.layer.shut_write
+        assert other.take()
+        other.endpoint.receive_data(bytes(raw), 0.0)
+
+        assert other.error.etype is ErrorType.READ_ERROR
+        assert other.take() == b""
+
     def test_an_abort_says_nothing_more(self):
         one, other = client(), server()
         pump(one, other)
