@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 from sansio_pingora import limits
 from sansio_pingora.server import KEYS, Refused, ServerConf, conf
+from sansio_pingora.testing.diagrams import draw, machines
 
 DOCS = Path(__file__).parent
 
@@ -68,8 +70,26 @@ def _sentences(module: ModuleType, name: str) -> dict[str, str]:
     return found
 
 
-PAGES = {"configuration.md": configuration_page, "limits.md": limits_page}
+def machines_page() -> str:
+    """Every table of transitions, as pictures and as text."""
+    lines = [
+        "# Machines",
+        "",
+        "What each machine may do in each state, drawn from the tables that they look it up in: what is absent is",
+        "illegal. `sansio-pingora diagram [MACHINE…] [--format text|mermaid|svg]` prints the same; after",
+        "`pytest --sansio-moves FILE`, `--moves FILE` says and colours which moves the tests took, and how often.",
+        "",
+    ]
+    for name in machines():
+        lines += [f"## {name}", "", f"![The tables of {name}](machines/{name}.svg)", "", "```", draw([name]).rstrip()]
+        lines += ["```", ""]
+    return "\n".join(lines)
+
+
+PAGES = {"configuration.md": configuration_page, "limits.md": limits_page, "machines.md": machines_page}
+PAGES |= {f"machines/{name}.svg": partial(draw, [name], "svg") for name in machines()}
 
 if __name__ == "__main__":
+    (DOCS / "machines").mkdir(exist_ok=True)
     for name, make in PAGES.items():
         (DOCS / name).write_text(make())

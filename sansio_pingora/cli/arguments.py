@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING
 
+from sansio_pingora.cli.kit import add_kit_commands
 from sansio_pingora.server import add_options
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def make_parser() -> ArgumentParser:
     add_options(served, required=True)
     served.add_argument("--runtime", type=_runtime, metavar="R", help="instead of the one in the configuration")
 
+    add_kit_commands(commands)
     commands.add_parser("schema", help="the configuration as JSON Schema, for editors")
     commands.add_parser("version", help="this version, Python's, and the runtimes that are installed")
     return parser

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from sansio_pingora import __version__
 from sansio_pingora._runtimes import runtimes
+from sansio_pingora.cli.kit import draw_machines
 from sansio_pingora.cli.logs import set_up_logging
 from sansio_pingora.errors import Error, ErrorType
 
@@ -57,6 +58,9 @@ def run(arguments: Namespace) -> int:
                 return run_configured(arguments)
             except ConfError as exc:
                 raise Misconfigured(exc) from exc
+        case "diagram":
+            draw_machines(arguments)
+            return OK
         case "schema":
             from sansio_pingora.server import json_schema
 

@@ -9,7 +9,8 @@ from sansio_pingora.websocket.handshake import (
     judge_response,
     offered_subprotocols,
 )
-from sansio_pingora.websocket.session import State, WebSocketSession
+from sansio_pingora.websocket.session import WebSocketSession
+from sansio_pingora.websocket.states import State
 
 __all__ = [
     "Accepted",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import math
 from collections.abc import Callable
-from enum import IntEnum, auto
 
 from sansio_pingora.errors import LocalProtocolError
 from sansio_pingora.limits import Limits
@@ -22,8 +21,9 @@ from sansio_pingora.websocket.events import (
     may_be_sent,
 )
 from sansio_pingora.websocket.frames import FrameReader, Opcode, frame_head, write_frame
+from sansio_pingora.websocket.states import MOVES, Move, State
 
-__all__ = ["State", "WebSocketSession"]
+__all__ = ["WebSocketSession"]
 
 _MAX_REASON = 123
 _MAX_PONGS = 16
@@ -36,14 +36,6 @@ _LARGE = 65_536
 """Bytes of a payload that is put out beside its head, rather than copied behind it."""
 _CONTROL = 0x8
 _new_decoder = codecs.getincrementaldecoder("utf-8")
-
-
-class State(IntEnum):
-    """Where a WebSocket stands."""
-
-    OPEN = auto()
-    CLOSING = auto()  # our close frame was sent, the peer's is to come
-    CLOSED = auto()
 
 
 class WebSocketSession:
@@ -308,7 +300,7 @@ class WebSocketSession:
             raise LocalProtocolError(f"a close frame with code {code} and a reason of {len(raw)} bytes (of 123)")
         if self.state is State.OPEN:
             self._put(Opcode.CLOSE, code.to_bytes(2, "big") + raw)
-            self.state = State.CLOSING
+            self.state = MOVES[self.state, Move.CLOSE]
             self.await_close(now)
 
     def await_close(self, now: float) -> None:
@@ -396,7 +388,7 @@ class WebSocketSession:
         return events
 
     def _closed(self, code: int, reason: str, events: list[WebSocketEvent]) -> None:
-        self.state = State.CLOSED
+        self.state = MOVES[self.state, Move.END]
         self.finished = True
         self._due = math.inf
         if self._inflater is not None:

@@ -37,8 +37,8 @@ from sansio_pingora.wire import Done, Failed, Header, RequestHeader, Trailer
 
 __all__ = ["HUNTS", "hunt"]
 
-EXAMPLES = 200
-SEEDS = 400
+EXAMPLES = 120
+SEEDS = 250
 _SETTINGS = settings(
     max_examples=EXAMPLES,
     stateful_step_count=40,
@@ -165,18 +165,18 @@ def _machine(machine: type[RuleBasedStateMachine]) -> Callable[[], None]:
 
 HUNTS: dict[str, Callable[[], None]] = {
     "known_bad_requests": _property(known_bad),
-    "illegal_http2_frames": _property(illegal_http2),
     "PoolMachine": _machine(PoolMachine),
     "LifecycleMachine": _machine(LifecycleMachine),
+    "WebSocketMachine": _machine(WebSocketMachine),
     "FlowMachine, HTTP/1": _machine(FlowMachine),
     "FlowMachine, HTTP/2": _machine(Http2Flow),
-    "http1_pipelines": _property(pipelines),
+    "HttpServerMachine": _machine(HttpServerMachine),
+    "http1_requests": _property(pipelines),
     "http1_responses": _property(responses),
     "almost_valid_requests": _property(almost_valid),
-    "http2_frames": _property(http2_frames),
     "websocket_frames": _property(websocket_frames),
-    "HttpServerMachine": _machine(HttpServerMachine),
-    "WebSocketMachine": _machine(WebSocketMachine),
+    "illegal_http2_frames": _property(illegal_http2),
+    "http2_frames": _property(http2_frames),
     "simulator": simulator,
 }
 
