@@ -121,6 +121,7 @@ def serve(
     control: ServeControl | None = None,
     grace_period: float = 30.0,
     connection_filter: ConnectionFilter | None = None,
+    record: str | None = None,
     **options: Any,
 ) -> None:
     """Serve *app* until a signal or *control* stops it, then return.
@@ -130,7 +131,8 @@ def serve(
     ``127.0.0.1:8080``, ``[::1]:8080`` or ``unix:/run/x.sock``, over TLS where it is a
     :class:`~sansio_pingora.listeners.Tls`. *signals*: in the main thread, SIGINT and SIGTERM
     end it gracefully within *grace_period* seconds, a second one at once. *connection_filter* decides who may
-    connect. *options* are the fields of
+    connect. *record*: a folder for transcripts of connections, to clients and upstreams; they hold all that passes
+    (docs/testing.md). *options* are the fields of
     :class:`~sansio_pingora.limits.Limits`, ``engine``, ``h2c``, ``metrics``,
     ``access_log``, ``allow_connect_method_proxying``, ``abort_on_close``; of a proxy those of
     :class:`~sansio_pingora.proxy.ProxyOptions`, ``ca_file`` (PEM: whom to trust instead of the system's authorities)
@@ -151,6 +153,7 @@ def serve(
         grace_period=grace_period,
         connection_filter=connection_filter,
         signals=signals,
+        record=record,
         **options,
     )(control)
 
@@ -163,6 +166,7 @@ def serve_with(
     grace_period: float,
     connection_filter: ConnectionFilter | None = None,
     signals: bool = False,
+    record: str | None = None,
     **options: Any,
 ) -> Callable[[ServeControl | None], None]:
     """:func:`serve` in two steps: everything is checked now; what is returned serves under the control given to it."""
@@ -181,21 +185,31 @@ def serve_with(
         extra[name] = _count(name, value) if name == "threads" else _flag(name, value, optional=True)
     application = make_application(app, options, tls)
     application.check(runtime, can_await=getattr(module, "CAN_AWAIT", False))
+    recorder = None
+    if record is not None:
+        from sansio_pingora.testing.recording import Recorded, Recorder  # deferred: it loads the test kit
+
+        recorder = Recorder(import_module("sansio_pingora_posix").TranscriptFolder(record).begin)
+        application = Recorded(application, recorder)
 
     def run(control: ServeControl | None) -> None:
         if reloads:
             control = new_control() if control is None else control
             for reload in reloads:
                 control.on_reload(reload)
-        module.serve(
-            application,
-            addresses,
-            control=control,
-            signals=signals,
-            grace_period=grace_period,
-            connection_filter=connection_filter,
-            **extra,
-        )
+        try:
+            module.serve(
+                application,
+                addresses,
+                control=control,
+                signals=signals,
+                grace_period=grace_period,
+                connection_filter=connection_filter,
+                **extra,
+            )
+        finally:
+            if recorder is not None:
+                recorder.close()
 
     return run
 
@@ -332,6 +346,7 @@ def _refuse_unknown(options: dict[str, Any]) -> None:
         *_TLS_OPTIONS,
         "grace_period",
         "listen",
+        "record",
         "runtime",
         "signals",
     ]

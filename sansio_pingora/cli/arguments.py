@@ -45,6 +45,7 @@ def make_parser() -> ArgumentParser:
     served = commands.add_parser("serve", help="run the services of a configuration")
     add_options(served, required=True)
     served.add_argument("--runtime", type=_runtime, metavar="R", help="instead of the one in the configuration")
+    _add_record(served)
 
     add_kit_commands(commands)
     commands.add_parser("schema", help="the configuration as JSON Schema, for editors")
@@ -64,6 +65,7 @@ def _add_serving(parser: ArgumentParser) -> None:
     parser.add_argument("--cert", metavar="F", help="serve over TLS with this certificate, a PEM file")
     parser.add_argument("--key", metavar="F", help="the private key of the certificate, a PEM file")
     parser.add_argument("--runtime", type=_runtime, default="asyncio", metavar="R", help="asyncio, gevent or threads")
+    _add_record(parser)
     parser.add_argument("--h2c", action="store_true", help="clients may speak HTTP/2 without TLS, with prior knowledge")
     parser.add_argument(
         "-o",
@@ -73,6 +75,12 @@ def _add_serving(parser: ArgumentParser) -> None:
         dest="options",
         metavar="KEY=VALUE",
         help="a limit or option, as in serve(): -o head_timeout=5",
+    )
+
+
+def _add_record(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--record", metavar="DIR", help="keep transcripts of connections in DIR, with all that passes, for `replay`"
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from sansio_pingora import __version__
 from sansio_pingora._runtimes import runtimes
-from sansio_pingora.cli.kit import draw_machines
+from sansio_pingora.cli.kit import draw_machines, replay_transcript
 from sansio_pingora.cli.logs import set_up_logging
 from sansio_pingora.errors import Error, ErrorType
 
@@ -61,6 +61,8 @@ def run(arguments: Namespace) -> int:
         case "diagram":
             draw_machines(arguments)
             return OK
+        case "replay":
+            return OK if replay_transcript(arguments) else RUNTIME_FAILURE
         case "schema":
             from sansio_pingora.server import json_schema
 
@@ -97,7 +99,14 @@ def _serve(app: App, arguments: Namespace, defaults: Mapping[str, Any] | None = 
     control = new_control()
     control.ready = _Announcement(control, arguments.command)
     try:
-        serve(app, listen=_listen(arguments), runtime=arguments.runtime, control=control, **options)
+        serve(
+            app,
+            listen=_listen(arguments),
+            runtime=arguments.runtime,
+            control=control,
+            record=arguments.record,
+            **options,
+        )
     except (ImportError, TypeError, ValueError) as exc:
         if control.ready.is_set():
             raise

@@ -62,6 +62,10 @@ def run_configured(arguments: Namespace) -> int:
     for warning in conf.warnings:
         _LOG.warning("%s", warning)
     server = _server(opt, conf, files)
+    if arguments.record is not None:
+        for served in server.services.values():
+            if isinstance(served, Service):
+                served.options["record"] = arguments.record
     server.bootstrap()
     manager = posix.ServiceManager(os.environ)
     server.sockets += posix.inherited_sockets(os.environ)

@@ -171,13 +171,13 @@ HUNTS: dict[str, Callable[[], None]] = {
     "FlowMachine, HTTP/1": _machine(FlowMachine),
     "FlowMachine, HTTP/2": _machine(Http2Flow),
     "HttpServerMachine": _machine(HttpServerMachine),
+    "simulator": simulator,
     "http1_requests": _property(pipelines),
     "http1_responses": _property(responses),
     "almost_valid_requests": _property(almost_valid),
     "websocket_frames": _property(websocket_frames),
     "illegal_http2_frames": _property(illegal_http2),
     "http2_frames": _property(http2_frames),
-    "simulator": simulator,
 }
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.pages import blocks, page
 
 PAGE = page("testing.md")
-TOY, PROPERTY, MENDED, HTTP2, STATEFUL, MODELS, NETWORK, FIXTURE = blocks(PAGE)
+TOY, PROPERTY, MENDED, HTTP2, STATEFUL, MODELS, RECORDING, NETWORK, FIXTURE = blocks(PAGE)
 
 
 def found_by(names, most=400):
@@ -70,6 +70,11 @@ def test_machines_for_implementations_of_ones_own_are_short_and_pass():
 
 def test_a_property_test_has_eight_lines_at_most():
     assert len(PROPERTY.strip().splitlines()) <= 8
+
+
+def test_a_recording(capsys):
+    exec(RECORDING, {})
+    assert "def test_replayed():" in capsys.readouterr().out
 
 
 def test_the_network():

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sansio_pingora_posix.systemd import ServiceManager, inherited_sockets
     from sansio_pingora_posix.tls_contexts import StdlibTls, read_ca, read_cert_key
     from sansio_pingora_posix.tls_listening import TlsListening
+    from sansio_pingora_posix.transcripts import TranscriptFolder
 else:
     from sansio_pingora.lazy import lazy_names
 
@@ -115,6 +116,7 @@ else:
                 "read_cert_key",
             ),
             "tls_listening": ("TlsListening",),
+            "transcripts": ("TranscriptFolder",),
         },
     )
 
@@ -143,6 +145,7 @@ __all__ = [
     "Stop",
     "StreamTransport",
     "TlsListening",
+    "TranscriptFolder",
     "Watched",
     "bind",
     "call_error",

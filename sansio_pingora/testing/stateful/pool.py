@@ -319,8 +319,24 @@ class PoolMachine(RuleBasedStateMachine):
     def time_passes(self, by: float, noticed: bool) -> None:
         """And the pool is told of it, or not yet."""
         self.now += by
-        if not noticed:
-            return
+        if noticed:
+            self.notice()
+
+    @precondition(lambda self: self.due())
+    @rule(pick=PICK, noticed=st.booleans())
+    def a_time_comes(self, pick: int, noticed: bool) -> None:
+        """It is exactly the time at which something expires."""
+        due = self.due()
+        self.now = max(self.now, due[pick % len(due)])
+        if noticed:
+            self.notice()
+
+    def due(self) -> list[float]:
+        """When idle connections expire, and waiters run out of time."""
+        return [c.expires for c in self.idle() if c.expires is not None] + [entry[2] for entry in self.waiters]
+
+    def notice(self) -> None:
+        """The pool is told of the time, and gives up what has had its own."""
         self.pool.handle_timeout(self.now)
         expired = [c for c in self.idle() if c.expires is not None and c.expires <= self.now]
         late = [entry for entry in self.waiters if entry[2] <= self.now]
@@ -368,5 +384,4 @@ class PoolMachine(RuleBasedStateMachine):
             if any(entry[1] == key for entry in self.waiters):
                 assert self.total(key) == self.cap
                 assert not self.idle(key)
-        due = [c.expires for c in self.idle() if c.expires is not None] + [entry[2] for entry in self.waiters]
-        assert pool.deadline <= min(due, default=math.inf), "something is due before the deadline"
+        assert pool.deadline <= min(self.due(), default=math.inf), "something is due before the deadline"
