@@ -5,9 +5,8 @@ Three kinds of thing meet here:
 * a **connection** is the protocol state of one byte transport: bytes and facts in,
   ``(stream_id, value)`` events and bytes out;
 * a **coordinator** has no transport of its own: it gives commands and gets answers;
-* an **endpoint** is one transport as its driver sees it: a connection below, the
-  receiver of its events above. Endpoints and coordinators are the **members** of a
-  **lane**: all that may call each other directly, because one thread drives them all.
+* an **endpoint** is one transport as its driver sees it: a connection below, the receiver of its events above.
+  Endpoints and coordinators are the **members** of a **lane**: all that may call each other, as one thread drives them.
 
 A driver never thinks. It hands input to an endpoint, then settles the lane::
 
@@ -581,6 +580,9 @@ class Acceptor(Protocol):
 
     def drain(self, now: float) -> None:
         """Announce the end on every connection of this lane and take no more."""
+
+    def take_leave(self, now: float) -> None:
+        """The grace period is nearly over: say so where the protocol has a word for it, as WebSocket has."""
 
 
 class Application(Protocol):

@@ -47,6 +47,9 @@ class LaneHandler(HttpHandler, Protocol):
     def drain(self, now: float) -> None:
         """Let go of what is not in use, and keep nothing from here on."""
 
+    def take_leave(self, now: float) -> None:
+        """See :meth:`sansio_pingora.machine.Acceptor.take_leave`."""
+
 
 class _Logging:
     """A :class:`~sansio_pingora.session.Meter` that passes everything on, and tells *log*."""
@@ -140,3 +143,7 @@ class HttpAcceptor:
             if type(endpoint.receiver) is Dispatcher:
                 endpoint.connection.drain(now)
         self._handler.drain(now)
+
+    def take_leave(self, now: float) -> None:
+        """See :meth:`sansio_pingora.machine.Acceptor.take_leave`."""
+        self._handler.take_leave(now)

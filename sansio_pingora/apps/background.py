@@ -60,3 +60,6 @@ class _Stopping:
         for work in self._works:
             work.stop(now)
         self._acceptor.drain(now)
+
+    def take_leave(self, now: float) -> None:
+        self._acceptor.take_leave(now)

@@ -29,9 +29,13 @@ class AppHandler:
         """Callbacks may be async def."""
         self._log = Routines(lane, now)
         self.meter: Any = None
+        self.conversations: dict[ServerSession, Callable[[float], object]] = {}
+        """How to take leave in those exchanges that last until somebody does, by their sessions."""
 
     def conclude(self, session: ServerSession, error: BaseException | None) -> None:
         """The exchange is over."""
+        if self.conversations:
+            self.conversations.pop(session, None)
         line = conclude(session, self.name, error)
         if line is not None:
             self._log.give(LogLine("ERROR", line))
@@ -41,6 +45,11 @@ class AppHandler:
 
     def drain(self, now: float) -> None:
         """Nothing is held but what is under way."""
+
+    def take_leave(self, now: float) -> None:
+        """See :meth:`sansio_pingora.machine.Acceptor.take_leave`."""
+        for leave in list(self.conversations.values()):
+            leave(now)
 
 
 class Handover:

@@ -175,6 +175,9 @@ class StreamAcceptor:
             if type(endpoint.receiver) in _RECEIVERS:
                 endpoint.connection.drain(now)
 
+    def take_leave(self, now: float) -> None:
+        """Bytes have no word for it."""
+
 
 class _Arriving:
     """Waits until the layers of a connection are through."""

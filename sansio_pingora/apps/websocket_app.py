@@ -102,7 +102,9 @@ class _ToWebSocket(Handover):
     def begin(self, handler: AppHandler, session: ServerSession, now: float) -> Exchange:
         app = self._app
         app.check("present", can_await=handler.can_await)
-        return _WebSocketHandler(app, handler.lane, now).begin(session, now)
+        made = _WebSocketHandler(app, handler.lane, now)
+        made.conversations = handler.conversations  # the other one is told of the end
+        return made.begin(session, now)
 
 
 def serve_websocket(session: ServerSession, app: WebSocketApp) -> Handover:

@@ -155,6 +155,12 @@ class WebSocketExchange(WebSocketChannel):
         super().__init__(handler, session, now)
         self._app = app
         self._callbacks = callbacks
+        handler.conversations[session] = self._leave
+
+    def _leave(self, now: float) -> None:
+        """The server ends: the peer may connect again, to another one."""
+        self.now = self.session.now = now
+        self.close(CloseCode.GOING_AWAY, "")
 
     def begin(self) -> None:
         """A request has arrived: perhaps a handshake."""

@@ -11,13 +11,15 @@ from sansio_pingora.machine import Acceptor, Endpoint, Lane, Member
 
 __all__ = ["LaneEnd"]
 
+_LEAVE = 1.0
+"""Seconds before the end of the grace period at which those who still talk are told."""
 Contain = Callable[[Member, Exception, float], None]
 
 
 class LaneEnd:
     """Drains or aborts what is on *lane*; its driver settles the lane after every call, and shuts its listeners."""
 
-    __slots__ = ("_lane", "_policy", "aborted", "acceptor", "deadline", "draining", "gate")
+    __slots__ = ("_lane", "_over_at", "_policy", "aborted", "acceptor", "deadline", "draining", "gate")
 
     def __init__(self, lane: Lane, policy: AcceptPolicy) -> None:
         self._lane = lane
@@ -29,7 +31,8 @@ class LaneEnd:
         self.draining = False
         self.aborted = False
         self.deadline = math.inf
-        """When the grace period is over, in monotonic seconds: call :meth:`abort` then."""
+        """When to call :meth:`handle_timeout`, in monotonic seconds."""
+        self._over_at = math.inf
 
     def drain(self, grace_period: float, now: float, contain: Contain, *, keep_idle: bool = False) -> None:
         """Accept no more and let what is under way finish, for *grace_period* seconds at most; harmless again.
@@ -42,7 +45,8 @@ class LaneEnd:
         if keep_idle:
             self._lane.drain_patience = math.inf
         self._shut()
-        self.deadline = now + grace_period
+        self._over_at = now + grace_period
+        self.deadline = now + max(grace_period - _LEAVE, grace_period / 2)
         try:
             if self.acceptor is not None:
                 self.acceptor.drain(now)
@@ -50,6 +54,20 @@ class LaneEnd:
                 self._each_endpoint(lambda endpoint: endpoint.connection.drain(now), now, contain)
         finally:
             self._lane.announce_drain(now)
+
+    def handle_timeout(self, now: float) -> bool:
+        """Time has passed; whether the grace period is over, and :meth:`abort` is to be called.
+
+        What the application raises passes.
+        """
+        if now < self.deadline:
+            return False
+        if now >= self._over_at:
+            return True
+        self.deadline = self._over_at
+        if self.acceptor is not None and self._lane.endpoints:
+            self.acceptor.take_leave(now)
+        return False
 
     def abort(self, now: float, contain: Contain) -> None:
         """Accept no more and end every transport; one that is left when the lane has settled would not."""

@@ -106,3 +106,6 @@ class ProxyHandler:
     def drain(self, now: float) -> None:
         """Keep no upstream connections from here on."""
         self.connector.drain(now)
+
+    def take_leave(self, now: float) -> None:
+        """What passes through a tunnel is not ours to end with words."""

@@ -11,7 +11,7 @@ from collections import deque
 from functools import partial
 
 import pytest
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import connect
 
 from sansio_pingora import HttpPeer, PeerOptions, ProxyHttp, Sleep
@@ -404,3 +404,21 @@ class FromTask(WebSocketApp):
 def test_messages_from_a_task_of_the_applications_own():
     with served(FromTask(), "asyncio") as server, connect(f"ws://{server.peer}/", open_timeout=PATIENCE) as ws:
         assert ws.recv(PATIENCE) == "later"
+
+
+class Talker(WebSocketApp):
+    def on_message(self, ws, message):
+        ws.send(message)
+
+
+@pytest.mark.parametrize("app", [OriginApp(), Talker()], ids=["of an exchange", "alone"])
+def test_the_end_of_the_grace_period_is_announced(runtime, app):
+    with served(app, runtime, grace_period=0.5) as server:
+        with connect(f"ws://{server.peer}/ws", open_timeout=PATIENCE) as ws:
+            ws.send("a")
+            assert ws.recv(PATIENCE) == "a"
+            server.stop()
+            with pytest.raises(ConnectionClosedOK):
+                ws.recv(PATIENCE)
+            assert ws.protocol.close_code == 1001
+        server.join()

@@ -143,6 +143,9 @@ class App:
         self.accepted.release()
         return Endpoint(self.lane, connection, Nobody(), info)
 
+    def take_leave(self, now):
+        pass
+
     def drain(self, now):
         self.drained += 1
         for connection in self.connections:

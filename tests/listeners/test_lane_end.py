@@ -42,7 +42,7 @@ def test_without_an_application_every_transport_is_told():
     rig = Rig(2)
     rig.end.drain(30.0, 10.0, rig.contain)
     assert rig.closings() == [Closing.AFTER_FLUSH] * 2
-    assert (rig.policy.accepting, rig.end.deadline, len(rig.lane.dirty)) == (False, 40.0, 2)
+    assert (rig.policy.accepting, rig.end.deadline, len(rig.lane.dirty)) == (False, 39.0, 2)
 
 
 def test_an_application_is_told_once_and_the_first_grace_period_holds():
@@ -52,7 +52,7 @@ def test_an_application_is_told_once_and_the_first_grace_period_holds():
     rig.lane.on_drain(heard.append, 0.0)
     rig.end.drain(30.0, 10.0, rig.contain)
     rig.end.drain(90.0, 11.0, rig.contain, keep_idle=True)
-    assert (acceptor.told, heard, rig.end.deadline) == ([10.0], [10.0], 40.0)
+    assert (acceptor.told, heard, rig.end.deadline) == ([10.0], [10.0], 39.0)
     assert rig.closings() == [Closing.NO]
     assert rig.lane.drain_patience < math.inf
 
@@ -64,7 +64,7 @@ def test_an_application_that_fails_keeps_the_news_from_nobody():
     rig.lane.on_drain(heard.append, 0.0)
     with pytest.raises(ZeroDivisionError):
         rig.end.drain(30.0, 10.0, rig.contain)
-    assert (heard, rig.end.draining, rig.end.deadline) == ([10.0], True, 40.0)
+    assert (heard, rig.end.draining, rig.end.deadline) == ([10.0], True, 39.0)
 
 
 def test_after_a_hand_over_idle_clients_have_their_time():
@@ -99,3 +99,23 @@ def test_when_it_has_come(asked, transports, busy):
         rig.end.abort(0.0, rig.contain)
     expected = not transports and (asked == "abort" or (asked == "drain" and not busy))
     assert rig.end.has_ended(busy=busy) is expected
+
+
+def test_those_who_still_talk_are_told_before_the_end():
+    rig, left = Rig(1), []
+
+    class App:
+        def drain(self, now):
+            pass
+
+        def take_leave(self, now):
+            left.append(now)
+
+    rig.end.acceptor = App()
+    rig.end.drain(30.0, 10.0, rig.contain)
+    assert not rig.end.handle_timeout(38.9)
+    assert not rig.end.handle_timeout(39.0)
+    assert (left, rig.end.deadline) == ([39.0], 40.0)
+    assert not rig.end.handle_timeout(39.5)
+    assert rig.end.handle_timeout(40.0)
+    assert left == [39.0]

@@ -174,6 +174,9 @@ class Acceptor:
         self.application.endpoints.append(endpoint)
         return endpoint
 
+    def take_leave(self, now):
+        pass
+
     def drain(self, now):
         for endpoint in self.lane.endpoints:
             endpoint.connection.drain(now)

@@ -334,9 +334,10 @@ def test_draining_refuses_at_once_and_waits_for_those_inside(serving, monkeypatc
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(serving.address)
         assert not serving.lane.drained
-        assert serving.lane.deadline == 40.0
+        assert serving.lane.deadline == 39.0  # those who still talk are told then
         serving.lane.fire(39.0)
         assert not serving.lane.drained
+        assert serving.lane.deadline == 40.0
         serving.lane.fire(40.0)
         assert serving.lane.drained
         with pytest.raises(ConnectionResetError):

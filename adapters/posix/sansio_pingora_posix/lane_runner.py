@@ -144,7 +144,7 @@ class LaneRunner(ABC):
             self.policy.handle_timeout(now)
             self.listen()
         self.settle(now)
-        if now >= self.end.deadline:
+        if now >= self.end.deadline and self._end_is_over(now):
             if self.lane.endpoints:
                 _LOG.warning("the grace period is over: %d connections are aborted", len(self.lane.endpoints))
             self.abort(now)
@@ -221,6 +221,15 @@ class LaneRunner(ABC):
             _LOG.exception("the application failed to drain; its connections have until the end of the grace period")
         self.listen()
         self.settle(now)
+
+    def _end_is_over(self, now: float) -> bool:
+        try:
+            return self.end.handle_timeout(now)
+        except Exception:
+            _LOG.exception("the application failed to take leave; its connections are aborted soon")
+            return False
+        finally:
+            self.settle(now)
 
     def abort(self, now: float) -> None:
         """Accept no more and end every transport now."""
