@@ -68,6 +68,8 @@ class Tls:
     Plain, ``@blocking``, or ``async def`` on asyncio: a handshake that waits for it holds up nobody. An
     :class:`Error` that it raises refuses the client.
     """
+    offload: bool = field(default=False, kw_only=True)
+    """Answer clients in a thread, so that others need not wait while many shake hands; it costs a third more CPU."""
     completed: Callable[[TlsHandshake], object] | None = field(default=None, kw_only=True)
     """Told of every handshake; what it returns lands in the extension of the ``SslDigest``."""
 
@@ -95,7 +97,10 @@ class Tls:
         """Refuse a callback that *runtime* cannot run.
 
         :raises TypeError: ``async def`` where nothing awaits.
+        :raises ValueError: ``offload`` where calls that block take the time of the loop all the same.
         """
+        if self.offload and runtime == "gevent":
+            raise ValueError("offload has no effect on gevent, whose greenlets share a thread: leave it out there")
         if self.choose is not None:
             check_form("the choice of a certificate", form_of(self.choose), runtime, can_await=can_await)
 

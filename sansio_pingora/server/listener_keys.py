@@ -129,6 +129,7 @@ _TLS = Record(
         "ciphers": Text(),
         "curves": Text(),
         "tickets": Whole(0, 16),
+        "offload": Flag(),
     },
     dict,
     ("cert", "key"),

@@ -78,9 +78,11 @@ class TlsLayer(Layer):
     def _completed(self, handshake: TlsHandshake) -> object:
         """Tell who wants to know; returns what they want to find in the digest."""
 
-    def _handshake(self, now: float) -> list[Event]:
-        """Go on with the handshake, as far as what has come allows."""
+    def _handshake(self, now: float, failed: Exception | None = None) -> list[Event]:
+        """Go on with the handshake, as far as what has come allows; *failed*: it has been, and this came of it."""
         try:
+            if failed is not None:
+                raise failed
             self._ssl.do_handshake()
         except ssl.SSLWantReadError:
             self._take_output()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from sansio_pingora.digests import Digest
@@ -95,14 +97,18 @@ class ServerTls:
     afterwards take the new ones, and nothing else notices.
     """
 
-    __slots__ = ("certificates", "choose", "completed")
+    __slots__ = ("certificates", "choose", "completed", "offload")
 
     def __init__(
         self,
         certificates: Certificates,
         choose: ChooseCertificate | None = None,
         completed: Callable[[TlsHandshake], object] | None = None,
+        *,
+        offload: bool = False,
     ) -> None:
+        self.offload = offload
+        """Answer clients off the lane: signing is most of what a handshake costs."""
         self.certificates = certificates
         self.choose = choose
         self.completed = completed
@@ -169,6 +175,8 @@ class TlsServer(TlsLayer):
 
     def looked_up(self, choice: Any) -> None:
         """The callback's answer, a certificate, None, or what it raised. The handshake goes on at the next turn."""
+        if self._closing:
+            return
         self._choice = choice
         self._lookup = None
         self._gives_up, self._deadline = self._deadline, AT_ONCE
@@ -188,6 +196,11 @@ class TlsServer(TlsLayer):
         hello, reader = self._offer, self._reader
         assert hello is not None  # it was what the choice was made by
         assert reader is not None  # as above
+        if type(choice) is _Answered:
+            self._reader = None
+            self._ssl = choice.session
+            self._incoming.write(bytes(reader.raw))  # what has come meanwhile
+            return self._handshake(now, choice.failed)
         if isinstance(choice, Error):
             return self._refuse("the client was refused", 49, now, choice)  # access_denied
         if isinstance(choice, Exception):
@@ -202,8 +215,14 @@ class TlsServer(TlsLayer):
             return self._refuse("the certificate that was chosen cannot be used", _INTERNAL_ERROR, now, exc)
         if context is None:
             return self._refuse(f"there is no certificate for {hello.server_name!r}", _UNRECOGNIZED_NAME, now)
+        session = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        if self._tls.offload and self._endpoint is not None:
+            self._incoming.write(bytes(reader.raw))
+            reader.raw.clear()
+            self._lookup = _Lookup(self, ChooseLater(partial(_Answered, session)))
+            return []
         self._reader = None
-        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._ssl = session
         return super()._receive(bytes(reader.raw), now)
 
     def _refuse(self, reason: str, alert: int, now: float, cause: Exception | None = None) -> list[Event]:
@@ -242,8 +261,25 @@ class TlsServer(TlsLayer):
         return (0 if self._reader is None else len(self._reader.raw)) + super().held
 
 
+class _Answered:
+    """A session that has heard the client and answered it, which takes its time; *failed* is what came of it.
+
+    Made off the lane: until it is there, the lane touches neither the session nor its buffers.
+    """
+
+    __slots__ = ("failed", "session")
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.failed: Exception | None = None
+        try:
+            session.do_handshake()
+        except (ssl.SSLError, OSError) as exc:
+            self.failed = exc
+
+
 class _Lookup:
-    """The coordinator of one callback that waits."""
+    """The coordinator of one call that waits."""
 
     __slots__ = ("_commands", "_lane", "_layer", "armed", "deadline", "listed")
 

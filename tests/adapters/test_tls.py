@@ -249,6 +249,31 @@ def test_a_callback_chooses_the_certificate(runtime, files, form):
         assert curl(server, "-k", host="refused.test")[1].endswith(" 000")
 
 
+def test_handshakes_off_the_loop(runtime, files):
+    at = listen(files, offload=True)
+    if runtime == "gevent":
+        with pytest.raises(ValueError, match="no effect on gevent"), served(OriginApp(), runtime, listen=at):
+            pass
+        return
+    threads = []
+    answers = []
+    with served(OriginApp(), runtime, listen=at) as server:
+
+        def ask():
+            with tls_client(server, files) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                answers.append(sock.recv(65_536))
+
+        files.ca()
+        for _ in range(8):
+            threads.append(threading.Thread(target=ask))
+            threads[-1].start()
+        for thread in threads:
+            thread.join(10)
+    assert len(answers) == 8
+    assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
+
+
 def _choose(hello):
     if hello.server_name == "refused.test":
         from sansio_pingora import Error, ErrorType

@@ -64,11 +64,19 @@ def server_settings(**changes):
 
 
 def server(
-    certificates=None, *, limits=None, choose=None, completed=None, deadline=math.inf, above=RawConnection, **settings
+    certificates=None,
+    *,
+    limits=None,
+    choose=None,
+    completed=None,
+    deadline=math.inf,
+    above=RawConnection,
+    offload=False,
+    **settings,
 ):
     if certificates is None:
         certificates = Certificates(BACKEND, server_settings(**settings))
-    return End(ServerTls(certificates, choose, completed), limits or Limits(), deadline, above)
+    return End(ServerTls(certificates, choose, completed, offload=offload), limits or Limits(), deadline, above)
 
 
 def client(

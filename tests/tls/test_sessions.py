@@ -496,3 +496,58 @@ def test_who_leaves_while_the_choice_waits():
     assert [type(command) for command in lookup.take_commands()] == [StopFilters]
     lookup.resume(1, cert(), 2.0)
     assert other.kinds == ["ConnectionClosed"]
+
+
+class TestOffload:
+    """The first answer is made off the lane: what comes meanwhile is kept, and the clock goes on."""
+
+    def waiting(self, **settings):
+        one = client(**settings.pop("client", {}))
+        other = server(offload=True, deadline=5.0, **settings)
+        other.endpoint.receive_data(one.take(), 0.0)
+        lookup = next(member for member in other.endpoint.lane.drain(0.0) if member is not other.endpoint)
+        (command,) = lookup.take_commands()
+        return one, other, lookup, command
+
+    @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+    def test_it_is_taken_at_the_next_turn(self, version):
+        one, other, lookup, command = self.waiting(min_version=version, max_version=version)
+        assert other.take() == b""
+        lookup.resume(1, command.call(), 1.0)
+        other.endpoint.lane.drain(1.0)
+        pump(one, other)
+        assert one.kinds == other.kinds == ["Established"]
+
+    def test_a_handshake_that_fails_there_says_why(self):
+        one, other, lookup, command = self.waiting(
+            client={"min_version": "TLSv1.2", "max_version": "TLSv1.2"}, min_version="TLSv1.3"
+        )
+        lookup.resume(1, command.call(), 1.0)
+        other.endpoint.lane.drain(1.0)
+        pump(one, other)
+        assert "no TLS version that is allowed here" in str(other.error)
+        assert "protocol version" in str(one.error)
+
+    def test_bytes_that_come_meanwhile_are_kept_within_the_ceiling(self):
+        _, other, lookup, command = self.waiting(limits=Limits(max_client_hello=1_000))
+        other.endpoint.receive_data(b"x" * 1_500, 0.5)
+        assert other.layer.held >= 1_500
+        answered = command.call()
+        other.endpoint.receive_data(b"x" * 1_500, 0.5)
+        assert "on and on" in str(other.error)
+        lookup.resume(1, answered, 1.0)
+        assert other.layer.closing is Closing.AFTER_FLUSH
+
+    def test_the_deadline_comes_first(self):
+        _, other, lookup, command = self.waiting()
+        answered = command.call()
+        other.endpoint.handle_timeout(5.0)
+        assert other.error.etype is ErrorType.TLS_HANDSHAKE_TIMEDOUT
+        lookup.resume(1, answered, 5.1)
+        assert other.layer.inner is None
+
+    def test_who_leaves_meanwhile_stops_it(self):
+        _, other, lookup, command = self.waiting()
+        other.endpoint.transport_lost(None, 1.0)
+        lookup.resume(1, command.call(), 1.1)
+        assert other.kinds == ["ConnectionClosed"]

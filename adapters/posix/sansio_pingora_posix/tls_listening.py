@@ -22,7 +22,7 @@ class TlsListening:
     def __init__(self, tls: Tls, backend: TlsBackend | None = None) -> None:
         self._tls = tls
         self._backend = StdlibTls() if backend is None else backend
-        self._server = ServerTls(self._read(), tls.chooser(), tls.completed)
+        self._server = ServerTls(self._read(), tls.chooser(), tls.completed, offload=tls.offload)
 
     @property
     def address(self) -> ServerAddress:
