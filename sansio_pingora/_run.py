@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
+from functools import partial
 from importlib import import_module
 from typing import Any
 
+from sansio_pingora._runtimes import load_runtime
 from sansio_pingora._serve import serve_with
 from sansio_pingora.errors import Error
+from sansio_pingora.machine import Lane
 from sansio_pingora.proxy import ProxyHttp
 from sansio_pingora.server import RunArgs, Server, ServerLifecycle, ShutdownSignal
-from sansio_pingora.services import Service
+from sansio_pingora.services import BackgroundService, Service
+from sansio_pingora.session import Form, Routines, check_form, form_of
 
 __all__ = ["check_services", "run_server"]
 
@@ -31,6 +35,8 @@ def check_services(server: Server) -> None:
     for service in server.services.values():
         if isinstance(service, Service):
             _serving(server, service)
+        else:
+            _check_background(server, service)
 
 
 def run_server(server: Server, args: RunArgs) -> int:
@@ -45,7 +51,7 @@ def run_server(server: Server, args: RunArgs) -> int:
     def serve(service: Service, control: Any) -> None:
         _serving(server, service)(control)
 
-    launcher = posix.ServiceThreads(server.services, table, serve)
+    launcher = posix.ServiceThreads(server.services, table, serve, partial(_drive, conf.runtime))
     lifecycle = ServerLifecycle(
         server.graph,
         {name: service.failure for name, service in server.services.items()},
@@ -100,6 +106,36 @@ def _serving(server: Server, service: Service) -> Callable[[Any], None]:
         connection_filter=service.connection_filter,
         **options,
     )
+
+
+def _check_background(server: Server, service: BackgroundService) -> None:
+    runtime = server.configuration.runtime
+    for callback in (service.start, service.start_with_ready_notifier):
+        form = form_of(callback, service)
+        if form is Form.ASYNC:
+            can_await = getattr(load_runtime(runtime), "CAN_AWAIT", False)
+            check_form(f"{type(service).__name__}.{callback.__name__}", form, runtime, can_await=can_await)
+
+
+def _drive(runtime: str, begun: Any) -> None:
+    """Run what a background service has begun on a lane of its own.
+
+    :raises Error: it has failed.
+    """
+    failures: list[Error] = []
+
+    def ended(_: Any, error: Error | None) -> None:
+        if error is not None:
+            failures.append(error)
+
+    def begin(lane: Lane, now: float) -> None:
+        routines = Routines(lane, now)
+        form = Form.GENERATOR if isinstance(begun, Generator) else Form.ASYNC
+        routines.start(routines.run_form(form, lambda: begun), ended)
+
+    load_runtime(runtime).run(begin)
+    if failures:
+        raise failures[0]
 
 
 def _listening_for(server: Server, args: RunArgs, runner: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Generator
 from enum import Enum
 from typing import Any, Protocol
 
@@ -33,6 +34,10 @@ class ReadyNotifier(Protocol):
 
     def notify_ready(self) -> None:
         """It is."""
+
+
+Working = Generator[Any, Any, None] | Awaitable[None] | None
+"""What is left to be done when a callback of a :class:`BackgroundService` has returned."""
 
 
 class _AnyService:
@@ -108,7 +113,11 @@ class Service(_AnyService):
 
 
 class BackgroundService(_AnyService):
-    """Works in a thread of its own. Override :meth:`start`, or :meth:`start_with_ready_notifier`; both may block.
+    """Works in a thread of its own. Override :meth:`start`, or :meth:`start_with_ready_notifier`, in any form:
+
+    * **plain**, which may block as it likes;
+    * a **generator** of effects, on a lane of the server's runtime: ``yield Sleep(60)``, ``yield Call(shutdown.wait)``;
+    * **async def**, where that runtime is asyncio: it awaits the same effects, and whatever else can be awaited.
 
     Pingora calls it ready when it begins, and so does :meth:`start_with_ready_notifier` unless it is overridden.
     """
@@ -116,14 +125,14 @@ class BackgroundService(_AnyService):
     def __init__(self, name: str, *, failure: FailurePolicy = FailurePolicy.FAIL) -> None:
         super().__init__(name, failure)
 
-    def start(self, shutdown: ShutdownWatch) -> None:
+    def start(self, shutdown: ShutdownWatch) -> Working:
         """Work until it is done, or *shutdown* is set."""
         raise NotImplementedError(f"{type(self).__name__} must override start(shutdown)")
 
-    def start_with_ready_notifier(self, shutdown: ShutdownWatch, ready: ReadyNotifier) -> None:
+    def start_with_ready_notifier(self, shutdown: ShutdownWatch, ready: ReadyNotifier) -> Working:
         """The same, and say when others may count on it."""
         ready.notify_ready()
-        self.start(shutdown)
+        return self.start(shutdown)
 
 
 AnyService = Service | BackgroundService

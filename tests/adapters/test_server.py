@@ -29,7 +29,7 @@ from sansio_pingora.server import (
     encode_frame,
 )
 from sansio_pingora.services import BackgroundService, FailurePolicy, Service
-from sansio_pingora.session import Sleep
+from sansio_pingora.session import Call, Sleep
 from sansio_pingora.upstreams import ALPN
 from sansio_pingora.wire import ResponseHeader
 from sansio_pingora_posix import HandOverFailed, Receiver, Sender
@@ -192,6 +192,53 @@ def test_who_depends_waits_and_is_told_how_long():
     server.shutdown()
     assert run.join() == 0
     assert done.is_set()
+
+
+@every_runtime
+def test_background_services_of_each_form(runtime):
+    class Generating(BackgroundService):
+        def start_with_ready_notifier(self, shutdown, ready):
+            yield Sleep(0.01)
+            done.append((yield Call(lambda: "called")))
+            ready.notify_ready()
+            yield Call(shutdown.wait)
+            done.append("generator")
+
+    class Awaiting(BackgroundService):
+        async def start(self, shutdown):
+            done.append(await Call(lambda: "called"))
+            await Call(shutdown.wait)
+            done.append("async")
+
+    class Failing(BackgroundService):
+        def start(self, shutdown):
+            yield Sleep(0.0)
+            raise OSError("the disk is full")
+
+    done: list[str] = []
+    server = make(runtime)
+    server.add_service(Generating("generating"))
+    server.add_service(Failing("failing", failure=FailurePolicy.CONTINUE))
+    if runtime == "asyncio":
+        server.add_service(Awaiting("awaiting"))
+    with up(server) as run:
+        until(lambda: done.count("called") == 1 + (runtime == "asyncio"))
+        server.shutdown()
+        assert run.join() == 0
+    forms = ["async", "generator"] if runtime == "asyncio" else ["generator"]
+    assert sorted(done) == sorted(forms + ["called"] * len(forms))
+
+
+@pytest.mark.parametrize("runtime", ["gevent", "threads"])
+def test_a_background_service_that_awaits_is_refused_where_nothing_does(runtime):
+    class Awaiting(BackgroundService):
+        async def start(self, shutdown):
+            raise AssertionError
+
+    server = make(runtime)
+    server.add_service(Awaiting("awaiting"))
+    with pytest.raises(TypeError, match=rf"Awaiting.start is async def, which the {runtime} runtime cannot run"):
+        server.bootstrap()
 
 
 def test_a_service_that_breaks_is_started_again():

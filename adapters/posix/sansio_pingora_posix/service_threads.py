@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from sansio_pingora.listeners import ServerAddress
 from sansio_pingora.services import AnyService, BackgroundService, Service
@@ -21,6 +22,8 @@ _LOG = logging.getLogger("sansio_pingora")
 
 Serve = Callable[[Service, Control], None]
 """Runs a service's runtime to its end, in the calling thread, under a control."""
+Drive = Callable[[Any], None]
+"""Runs a generator of effects, or what can be awaited, to its end, in the calling thread."""
 
 
 class ServiceControl(Control):
@@ -74,10 +77,11 @@ class _Ready:
 class ServiceThreads:
     """A launcher of threads. Those that do not end when the server does are left behind: they are daemons."""
 
-    def __init__(self, services: Mapping[str, AnyService], table: DescriptorTable, serve: Serve) -> None:
+    def __init__(self, services: Mapping[str, AnyService], table: DescriptorTable, serve: Serve, drive: Drive) -> None:
         self._services = services
         self._table = table
         self._serve = serve
+        self._drive = drive
         self._admitted = False
         self.controls: dict[str, ServiceControl] = {}
         """Of the services that listen and run."""
@@ -86,7 +90,7 @@ class ServiceThreads:
     def start(self, name: str, delay: float | None, runner: ServerRunner) -> None:
         """See :class:`Launcher`."""
         service = self._services[name]
-        run: Callable[[], None]
+        run: Callable[[], Any]
         if isinstance(service, BackgroundService):
             watch = self._watches[name] = threading.Event()
             run = partial(service.start_with_ready_notifier, watch, _Ready(partial(runner.ready, name)))
@@ -101,7 +105,9 @@ class ServiceThreads:
             try:
                 if delay is not None:
                     service.on_startup_delay(delay)
-                run()
+                begun = run()
+                if begun is not None:
+                    self._drive(begun)
             except BaseException as exc:
                 _LOG.debug("service %r failed", name, exc_info=exc)
                 error = str(exc) or type(exc).__name__
