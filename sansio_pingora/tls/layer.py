@@ -117,9 +117,10 @@ class TlsLayer(Layer):
         self.digest.timing_digest.append(TimingDigest(now))
         self.digest.ssl_digest = digest
         self.alpn = session.selected_alpn_protocol()
-        name = session.server_hostname if isinstance(session.server_hostname, str) else None
+        hello = self._hello()
+        name = session.server_hostname if hello is None else hello.server_name
         digest.extension.value = self._completed(
-            TlsHandshake(digest, name, self.alpn, der, bool(session.session_reused), self._hello())
+            TlsHandshake(digest, name, self.alpn, der, bool(session.session_reused), hello)
         )
 
     def _hello(self) -> ClientHello | None:

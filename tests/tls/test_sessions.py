@@ -332,7 +332,7 @@ def test_digests_and_hooks(version):
     assert mine.peer_certificate
     assert mine.digest.organization == "Acme"
     assert mine.alpn == theirs.alpn == "h2"
-    assert theirs.hello.server_name == "localhost"
+    assert theirs.hello.server_name == theirs.server_name == "localhost"
     assert theirs.hello.alpn == ("h2",)
     assert theirs.peer_certificate == b""
     established = one.events[0]
