@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sansio_pingora.drain_news import DrainNews
 from sansio_pingora.errors import Error, LocalProtocolError
-from sansio_pingora.transport import DialOptions, Resolve, SocketAddr, Tracer, TransportInfo
+from sansio_pingora.transport import DialOptions, Resolve, ResolveService, SocketAddr, Tracer, TransportInfo
 
 if TYPE_CHECKING:
     from sansio_pingora.digests import Digest
@@ -292,7 +292,7 @@ class Admit:
     admitted: bool
 
 
-Command = Dial | CancelDial | RunFilter | StopFilters | Resolve | LogLine | Admit
+Command = Dial | CancelDial | RunFilter | StopFilters | Resolve | ResolveService | LogLine | Admit
 
 
 class Coordinator(Protocol):

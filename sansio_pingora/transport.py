@@ -12,7 +12,18 @@ from typing import Any, Protocol
 
 from sansio_pingora.tcp_info import TcpInfo
 
-__all__ = ["BindTo", "DialOptions", "Probe", "Resolve", "SocketAddr", "TcpKeepalive", "Tracer", "TransportInfo"]
+__all__ = [
+    "BindTo",
+    "DialOptions",
+    "Probe",
+    "Resolve",
+    "ResolveService",
+    "ServiceRecord",
+    "SocketAddr",
+    "TcpKeepalive",
+    "Tracer",
+    "TransportInfo",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +178,28 @@ class Resolve:
 
     token: int
     address: SocketAddr
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """One address of a service in DNS (RFC 2782)."""
+
+    priority: int
+    """The lower ones are to be used first."""
+    weight: int
+    """The share among those of the same priority; 0 is next to nothing."""
+    address: SocketAddr
+    """Numeric."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveService:
+    """Command of a coordinator: look up the SRV records of *name*, and the addresses of their targets.
+
+    Answered by ``resume(token, records)``, a list of :class:`ServiceRecord`, or ``fail(token, error)``. *servers*:
+    name servers to ask, numeric; none is the system's.
+    """
+
+    token: int
+    name: str
+    servers: tuple[SocketAddr, ...] = ()

@@ -2,7 +2,14 @@
 
 from sansio_pingora.balancing.backend import MAX_WEIGHT, Backend
 from sansio_pingora.balancing.backends import MAX_BACKENDS, Backends, BackendState
-from sansio_pingora.balancing.discovery import CallDiscovery, Discovery, DnsDiscovery, Found, StaticDiscovery
+from sansio_pingora.balancing.discovery import (
+    CallDiscovery,
+    Discovery,
+    DnsDiscovery,
+    DnsSrvDiscovery,
+    Found,
+    StaticDiscovery,
+)
 from sansio_pingora.balancing.health import HealthCheck, HttpHealthCheck, TcpHealthCheck
 from sansio_pingora.balancing.ketama import MAX_RING_WEIGHT, POINTS_PER_WEIGHT, Continuum
 from sansio_pingora.balancing.load_balancer import LoadBalancer
@@ -41,6 +48,7 @@ __all__ = [
     "Continuum",
     "Discovery",
     "DnsDiscovery",
+    "DnsSrvDiscovery",
     "Found",
     "Hashing",
     "HealthCheck",

@@ -27,7 +27,7 @@ from sansio_pingora.machine import (
 from sansio_pingora.testing.filter_calls import FilterCall, FilterCancelled, as_filter_error
 from sansio_pingora.testing.link import End
 from sansio_pingora.testing.world import TICK, Attempt, OracleBroken, World
-from sansio_pingora.transport import Resolve, SocketAddr, TransportInfo
+from sansio_pingora.transport import Resolve, ResolveService, SocketAddr, TransportInfo
 
 if TYPE_CHECKING:
     from sansio_pingora.layers import LayerMaker
@@ -254,6 +254,8 @@ class Driver:
                         self.world.after(self._rng.uniform(0.0, 2.0), self._answer_stale, key)
             elif isinstance(command, Resolve):
                 self.world.after(0.001, self._resolve, (coordinator, command))
+            elif isinstance(command, ResolveService):
+                self.world.after(0.001, self._resolve_service, (coordinator, command))
             elif isinstance(command, LogLine):
                 self.log.append(command)
                 self.world.note(self.name, "log", f"{command.level} {command.text}")
@@ -271,6 +273,15 @@ class Driver:
         else:
             found = [SocketAddr(host, address.port) for host in hosts]
             self.deliver(coordinator.resume, command.token, found)
+
+    def _resolve_service(self, what: tuple[Coordinator, ResolveService]) -> None:
+        coordinator, command = what
+        records = self.world.services.get(command.name)
+        if records is None:
+            error = Error(ErrorType.CONNECT_NO_ROUTE, f"no service {command.name!r}")
+            self.deliver(coordinator.fail, command.token, error)
+        else:
+            self.deliver(coordinator.resume, command.token, list(records))
 
     # ── timers ───────────────────────────────────────────────────────────────────────
 

@@ -19,7 +19,7 @@ from sansio_pingora.listeners import AcceptPolicy
 from sansio_pingora.testing.faults import Faults
 from sansio_pingora.testing.link import End, LinkProfile, link
 from sansio_pingora.testing.prng import Random
-from sansio_pingora.transport import SocketAddr
+from sansio_pingora.transport import ServiceRecord, SocketAddr
 
 if TYPE_CHECKING:
     from sansio_pingora.layers import LayerMaker
@@ -120,6 +120,8 @@ class World:
         self.drivers: list[Driver] = []
         self.names: dict[str, list[str]] = {}
         """What the resolver knows: the addresses of each host. Dials go to what they are given."""
+        self.services: dict[str, list[ServiceRecord]] = {}
+        """And the SRV records of each service."""
         self.oracles: list[Oracle] = []
         self.watchers: list[Oracle] = []
         """Those of the oracles that want to see every settled lane."""

@@ -11,6 +11,7 @@ from sansio_pingora.balancing import (
     Backend,
     CallDiscovery,
     DnsDiscovery,
+    DnsSrvDiscovery,
     HttpHealthCheck,
     LeastConnections,
     LoadBalancer,
@@ -18,6 +19,7 @@ from sansio_pingora.balancing import (
 )
 from sansio_pingora.upstreams import ALPN, PeerOptions
 from tests.adapters.harness import GET, answering, client, origin, served, until
+from tests.name_server import name_server
 from tests.tls.certs import ca, cert
 from tests.tls.files import Files, listen
 
@@ -150,3 +152,21 @@ def test_a_name_that_is_not_known_leaves_the_set(runtime):
         with client(server.address) as peer:
             peer.send(GET)
             assert peer.status() == 503
+
+
+def test_a_service_in_dns(runtime):
+    with origin(saying(b"a")) as a, origin(saying(b"b")) as b:
+        service = "_http._tcp.app.test"
+        records = [f"1 2 {a.address[1]} here.test.", f"2 1 {b.address[1]} here.test."]
+        zone = {(service, "SRV"): records, ("here.test", "A"): ["127.0.0.1"]}
+        with name_server(zone) as server:
+            balancer = LoadBalancer(DnsSrvDiscovery(service, [server.address]), update_frequency=0.02)
+            with served(Balanced(balancer), runtime, background=balancer) as proxy:
+                until(lambda: balancer.discovered)
+                assert balancer.backends.get_backend() == [Backend(a.peer, 2)]
+                assert answers(proxy, 3) == [b"a"] * 3
+                del records[0]
+                until(lambda: balancer.backends.get_backend() == [Backend(b.peer)])
+                server.silent = True  # a question that is not answered holds up nobody
+                assert answers(proxy, 3) == [b"b"] * 3
+                server.silent = False

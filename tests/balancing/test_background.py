@@ -10,6 +10,7 @@ from sansio_pingora.balancing import (
     Backend,
     CallDiscovery,
     DnsDiscovery,
+    DnsSrvDiscovery,
     HttpHealthCheck,
     LoadBalancer,
     OutlierDetection,
@@ -18,6 +19,7 @@ from sansio_pingora.balancing import (
 from sansio_pingora.proxy import HttpProxy
 from sansio_pingora.session import Sleep
 from sansio_pingora.testing import Random, Raw, World
+from sansio_pingora.transport import ServiceRecord, SocketAddr
 from sansio_pingora.wire import RequestHeader
 
 A, B, C = "10.0.0.10:80", "10.0.0.11:80", "10.0.0.12:80"
@@ -456,3 +458,28 @@ def test_every_address_of_a_name_and_those_that_change():
     world.run(21.0)
     assert len(balancer.backends.get_backend()) == 3
     assert "no host 'more.internal'" in texts(driver)[-1]
+
+
+def test_a_service_and_what_takes_its_place():
+    world = World(seed=1)
+    world.services["_http._tcp.app.internal"] = records = [
+        ServiceRecord(1, 3, SocketAddr.parse(A)),
+        ServiceRecord(1, 0, SocketAddr.parse(B)),
+        ServiceRecord(2, 9, SocketAddr.parse(C)),
+        ServiceRecord(1, 4, SocketAddr.parse(A)),
+    ]
+    balancer = LoadBalancer(DnsSrvDiscovery("_http._tcp.app.internal"), update_frequency=10.0)
+    _, driver = running(balancer, world)
+    world.run(1.0)
+    assert balancer.backends.get_backend() == [Backend(A, 7), Backend(B, 1)]
+    assert ask(world).startswith(b"HTTP/1.1 200 ")
+    records[:] = [record for record in records if record.priority == 2]
+    world.run(11.0)
+    assert balancer.backends.get_backend() == [Backend(C, 9)]
+    del world.services["_http._tcp.app.internal"]
+    world.run(21.0)
+    assert balancer.backends.get_backend() == [Backend(C, 9)]
+    assert "no service '_http._tcp.app.internal'" in texts(driver)[-1]
+    world.services["_http._tcp.app.internal"] = []
+    world.run(31.0)
+    assert balancer.backends.get_backend() == []

@@ -13,9 +13,9 @@ from gevent.socket import getaddrinfo
 
 from sansio_pingora.listeners import AcceptPolicy
 from sansio_pingora.machine import Coordinator, RunFilter
-from sansio_pingora.transport import SocketAddr
+from sansio_pingora.transport import ServiceRecord, SocketAddr
 from sansio_pingora_gevent.poller import HubPoller
-from sansio_pingora_posix import Control, SocketLane, Stop, Watched, call_error, resolve
+from sansio_pingora_posix import Control, SocketLane, Stop, Watched, call_error, resolve, resolve_service
 
 __all__ = ["HubLane"]
 
@@ -57,6 +57,11 @@ class HubLane(SocketLane):
     def resolve(self, address: SocketAddr) -> list[SocketAddr]:
         """With the hub's own resolver, in a greenlet."""
         return resolve(address, getaddrinfo)
+
+    def resolve_service(self, name: str, servers: tuple[SocketAddr, ...]) -> list[ServiceRecord]:
+        """In a thread of the hub's, for which a greenlet waits: the library knows nothing of gevent."""
+        found: list[ServiceRecord] = gevent.get_hub().threadpool.apply(resolve_service, (name, servers))
+        return found
 
     def offload(self, call: Callable[[], Any], done: Done) -> None:
         """Run *call* in a greenlet."""

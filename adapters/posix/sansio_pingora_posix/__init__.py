@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sansio_pingora_posix.server_runner import Launcher, ServerRunner
     from sansio_pingora_posix.server_signals import handle_signals
     from sansio_pingora_posix.service_threads import ServiceControl, ServiceThreads
+    from sansio_pingora_posix.services import resolve_service
     from sansio_pingora_posix.socket_lane import SocketLane
     from sansio_pingora_posix.socket_options import prepare_accepted, prepare_connected, set_dscp, unsent_bytes
     from sansio_pingora_posix.socket_probe import SocketProbe
@@ -93,6 +94,7 @@ else:
                 "ServiceControl",
                 "ServiceThreads",
             ),
+            "services": ("resolve_service",),
             "socket_lane": ("SocketLane",),
             "socket_options": (
                 "prepare_accepted",
@@ -167,6 +169,7 @@ __all__ = [
     "read_ca",
     "read_cert_key",
     "resolve",
+    "resolve_service",
     "set_dscp",
     "sockaddr",
     "socket_addr",

@@ -30,10 +30,11 @@ from sansio_pingora.machine import (
     RunFilter,
     StopFilters,
 )
-from sansio_pingora.transport import Resolve, SocketAddr
+from sansio_pingora.transport import Resolve, ResolveService, ServiceRecord, SocketAddr
 from sansio_pingora_posix.addresses import resolve
 from sansio_pingora_posix.faults import connect_error
 from sansio_pingora_posix.logs import write_log
+from sansio_pingora_posix.services import resolve_service
 
 __all__ = ["LaneRunner", "call_error", "contain"]
 
@@ -158,6 +159,10 @@ class LaneRunner(ABC):
         """Look a name up. Called where a call may block."""
         return resolve(address)
 
+    def resolve_service(self, name: str, servers: tuple[SocketAddr, ...]) -> list[ServiceRecord]:
+        """Look a service up. Called where a call may block."""
+        return resolve_service(name, servers)
+
     def _look_up(self, address: SocketAddr) -> list[SocketAddr]:
         try:
             return self.resolve(address)
@@ -177,6 +182,8 @@ class LaneRunner(ABC):
                 self.stop_filters(owner)
             case Resolve(token, address):
                 self.run_filter(owner, RunFilter(token, partial(self._look_up, address)), now)
+            case ResolveService(token, name, servers):
+                self.run_filter(owner, RunFilter(token, partial(self.resolve_service, name, servers)), now)
             case LogLine():
                 write_log(command)
             case Admit(transport, admitted):
