@@ -73,8 +73,9 @@ class RetryType(Enum):
 class Error(Exception):
     """What went wrong, as an exception or a value.
 
-    ``status`` is set for ``HTTP_STATUS``, ``name`` for ``CUSTOM`` and ``CUSTOM_CODE``,
-    ``code`` for ``CUSTOM_CODE``. A new error may not be retried, unless its cause may.
+    ``status`` is set for ``HTTP_STATUS``, ``name`` for ``CUSTOM`` and ``CUSTOM_CODE``, and
+    for ``INVALID_H2`` as the RFC names its code; ``code`` for ``CUSTOM_CODE``. A new
+    error may not be retried, unless its cause may.
     ``unprocessed``: the peer has said that it did nothing about the request, so that even
     one that is not idempotent may be sent again (RFC 9113 section 8.7).
     """

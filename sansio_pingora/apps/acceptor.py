@@ -70,6 +70,10 @@ class _Logging:
             self._meter.refused(session, error)
         self._log(session, error)
 
+    def broke(self, scope: str, error: Error) -> None:
+        if self._meter is not None:
+            self._meter.broke(scope, error)
+
 
 class HttpAcceptor:
     """See :class:`sansio_pingora.machine.Acceptor`."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from sansio_pingora.errors import Error
+from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.session import Dispatcher, ServerSession
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class LaneMeter:
         "attempts",
         "buckets",
         "connector",
+        "faults",
         "lane",
         "phase_counts",
         "phase_sums",
@@ -75,6 +76,7 @@ class LaneMeter:
         self.received = 0
         self.sent = 0
         self.refusals: dict[int, int] = {}
+        self.faults: dict[tuple[str, str], int] = {}
         self.attempts = 0
         self.retries = 0
         self.phase_sums = [0.0] * len(PHASES)
@@ -99,6 +101,11 @@ class LaneMeter:
         """See :class:`sansio_pingora.session.Meter`."""
         status = error.status or 0
         self.refusals[status] = self.refusals.get(status, 0) + 1
+
+    def broke(self, scope: str, error: Error) -> None:
+        """See :class:`sansio_pingora.session.Meter`."""
+        fault = scope, error.name if error.etype is ErrorType.INVALID_H2 and error.name else error.etype.value
+        self.faults[fault] = self.faults.get(fault, 0) + 1
 
     def proxied(self, exchange: Any, now: float) -> None:
         """An exchange through a proxy is over."""
@@ -207,6 +214,19 @@ def _refused(services: list[ServiceMetrics]) -> Family:
     return Family("sansio_pingora_http_requests_refused", "counter", text, samples)
 
 
+def _faults(services: list[ServiceMetrics]) -> Family:
+    samples: list[Sample] = []
+    for service in services:
+        counted: dict[tuple[str, str], int] = {}
+        for meter in service.meters:
+            for fault, count in list(meter.faults.items()):
+                counted[fault] = counted.get(fault, 0) + count
+        for (scope, name), count in sorted(counted.items()):
+            samples.append(("_total", (("service", service.name), ("scope", scope), ("fault", name)), count))
+    text = "What ended requests and connections of clients before their time: time-outs, floods, breaches, departures."
+    return Family("sansio_pingora_client_faults", "counter", text, samples)
+
+
 def _durations(services: list[ServiceMetrics]) -> Family:
     samples: list[Sample] = []
     for service in services:
@@ -265,6 +285,7 @@ _FAMILIES: tuple[Callable[[list[ServiceMetrics]], Family], ...] = (
         lambda meter: sum(dispatcher.under_way for dispatcher in _dispatchers(meter)),
     ),
     _refused,
+    _faults,
     _durations,
     _sum("counter", "http_request_body_bytes", "Body bytes from clients.", lambda meter: meter.received),
     _sum("counter", "http_response_body_bytes", "Body bytes to clients.", lambda meter: meter.sent),

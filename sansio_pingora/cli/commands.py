@@ -45,7 +45,11 @@ def run(arguments: Namespace) -> int:
         case "proxy":
             from sansio_pingora.cli.forwarding import RoundRobin
 
-            return _serve(RoundRobin(arguments.to), arguments)
+            try:
+                app = RoundRobin(arguments.to)
+            except ValueError as exc:
+                raise Misconfigured(exc) from exc
+            return _serve(app, arguments)
         case "origin":
             from sansio_pingora.apps import OriginApp
 

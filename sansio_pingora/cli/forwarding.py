@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import count
+from collections import Counter
 
+from sansio_pingora.balancing import Backend, LoadBalancer
 from sansio_pingora.errors import Error
 from sansio_pingora.proxy import ProxyHttp
 from sansio_pingora.session import ServerSession
@@ -22,32 +23,32 @@ VERSIONS = {
 """By the scheme that is typed: over TLS, both versions may be spoken unless it says which."""
 
 
-class _Turn:
-    """Whose turn it is for one request."""
-
-    __slots__ = ("at", "tries")
-
-    def __init__(self, at: int) -> None:
-        self.at = at
-        self.tries = 0
-
-
 class RoundRobin(ProxyHttp):
-    """Sends requests to *peers* in turn, and on to the next where one cannot be reached."""
+    """Sends requests to *peers* in turn, and on to the next where one cannot be reached. One named twice has two turns.
+
+    :raises ValueError: two peers at one address are to be spoken to in different ways.
+    """
 
     def __init__(self, peers: list[HttpPeer]) -> None:
-        self._peers = peers
-        self._turns = count()
+        self._peers = {peer.address: peer for peer in peers}
+        for peer in peers:
+            if peer != self._peers[peer.address]:
+                raise ValueError(f"{peer.address} is there twice, with different schemes: leave one of them out")
+        turns = Counter(peer.address for peer in peers)
+        self._upstreams = LoadBalancer([Backend(address, weight) for address, weight in turns.items()])
 
-    def new_ctx(self) -> _Turn:
-        """The next peer's turn."""
-        return _Turn(next(self._turns))
+    def new_ctx(self) -> set[Backend]:
+        """The backends that were tried."""
+        return set()
 
-    def upstream_peer(self, session: ServerSession, ctx: _Turn) -> HttpPeer:
-        """The peer whose turn it is, or one after it."""
-        return self._peers[(ctx.at + ctx.tries) % len(self._peers)]
+    def upstream_peer(self, session: ServerSession, ctx: set[Backend]) -> HttpPeer:
+        """The peer whose turn it is."""
+        return self._upstreams.peer(tried=ctx, make=self._make)
 
-    def fail_to_connect(self, session: ServerSession, peer: HttpPeer, ctx: _Turn, error: Error) -> Error:
+    def fail_to_connect(self, session: ServerSession, peer: HttpPeer, ctx: set[Backend], error: Error) -> Error:
         """Try each peer once."""
-        ctx.tries += 1
-        return error.with_retry(ctx.tries < len(self._peers))
+        return error.with_retry(len(ctx) < len(self._peers))
+
+    def _make(self, backend: Backend) -> HttpPeer:
+        peer = self._peers[backend.addr]
+        return HttpPeer(peer.address, peer.tls, peer.sni, options=peer.options)

@@ -346,7 +346,8 @@ class Receiving(Control):
         self._budgets.reset(now)  # whoever provokes resets pays for them (CVE-2025-8671)
 
     def _fault_error(self, fault: StreamFault | ConnectionFault) -> Error:
-        return Error(ErrorType.INVALID_H2, f"{code_name(fault.code)}: {fault.reason}", esource=self.source)
+        name = code_name(fault.code)
+        return Error(ErrorType.INVALID_H2, f"{name}: {fault.reason}", esource=self.source, name=name)
 
     def _break_connection(self, fault: ConnectionFault, events: list[Event], now: float) -> None:
         """The peer broke the rules of the connection (RFC 9113 section 5.4.1)."""

@@ -12,7 +12,10 @@ _ALWAYS = 10
 
 
 class RetryBudget:
-    """Allows retries up to *share* of the requests of the last 10 to 20 s, and ten in any case. None: no ceiling."""
+    """Allows retries up to *share* of the requests of the last 10 to 20 s, and ten in any case. None: no ceiling.
+
+    The lanes of a service share one, without a lock: what two threads count in the same instant may count as one.
+    """
 
     __slots__ = ("_began", "_requests", "_retries", "_share")
 
@@ -41,9 +44,9 @@ class RetryBudget:
 
     def _turn(self, now: float) -> None:
         stale = now - self._began >= 2 * _WINDOW
+        self._began = now  # first: another thread is not to turn it once more
         self._requests = [0, 0 if stale else self._requests[0]]
         self._retries = [0, 0 if stale else self._retries[0]]
-        self._began = now
 
 
 def backoff(base: float, most: float, failed: int, seed: bytes) -> float:

@@ -43,6 +43,7 @@ class HttpProxy:
         self.options = options or HttpOptions()
         self._filters = FilterTable(app, proxy_options)
         self._tls = tls
+        self._budget = RetryBudget(self.limits.retry_budget)
 
     def check(self, runtime: str, *, can_await: bool) -> None:
         """See :meth:`sansio_pingora.machine.Application.check`."""
@@ -54,11 +55,11 @@ class HttpProxy:
 
     def handler(self, lane: Lane, now: float) -> ProxyHandler:
         """The proxy on *lane*, for connections of one's own making and for subrequests."""
-        return ProxyHandler(lane, self._filters, self.limits, self.options, self._tls)
+        return ProxyHandler(lane, self._filters, self.limits, self.options, self._budget, self._tls)
 
 
 class ProxyHandler:
-    """Makes the exchanges of one lane; they share its connector and retry budget."""
+    """Makes the exchanges of one lane; they share its connector. The retry budget is the service's."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class ProxyHandler:
         filters: FilterTable,
         limits: Limits,
         options: HttpOptions,
+        budget: RetryBudget,
         tls: TlsBackend | None = None,
     ) -> None:
         from sansio_pingora.tls import upstream_tls  # the library of TLS, when there is something to be served
@@ -75,7 +77,7 @@ class ProxyHandler:
         self.limits = limits
         clients = HttpClients(limits, options.engine, first_window=FIRST_WINDOW)
         self.connector = Connector(lane, limits, clients, partial(upstream_layers, tls=upstream_tls(tls, limits)))
-        self.budget = RetryBudget(limits.retry_budget)
+        self.budget = budget
         self.meter: Any = None
 
     def begin(self, session: ServerSession, now: float) -> Exchange:

@@ -78,6 +78,8 @@ class Dispatcher:
                 if first is not exchange:
                     _put_behind(first, exchange)
         elif kind is ConnectionClosed:
+            if self._meter is not None and value.error is not None:
+                self._meter.broke("connection", value.error)
             self._connection_closed(value.error, now)
         elif (held := self._exchanges.get(stream_id)) is None:
             if kind is Failed:
@@ -92,6 +94,8 @@ class Dispatcher:
         else:
             if kind is Failed:
                 del self._exchanges[stream_id]  # told, and not once more when the connection closes
+                if self._meter is not None:
+                    self._meter.broke("request", value.error)
             held.receive_task(value, now)
 
     def _established(self, event: Established) -> None:

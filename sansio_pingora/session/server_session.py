@@ -42,6 +42,9 @@ class Meter(Protocol):
     def refused(self, session: ServerSession, error: Error) -> None:
         """A head broke the rules, so that *session* has none."""
 
+    def broke(self, scope: str, error: Error) -> None:
+        """*error* has ended a ``request`` whose head was good, or a ``connection``."""
+
 
 class ServerSession(ServerControls):
     """One exchange, seen from the server."""

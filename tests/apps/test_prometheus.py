@@ -21,6 +21,7 @@ from sansio_pingora.apps import (
     openmetrics_text,
     prometheus_text,
 )
+from sansio_pingora.http2 import PREFACE
 from sansio_pingora.proxy import HttpProxy
 from sansio_pingora.testing import Raw, World
 from tests.apps.serving import RUNTIMES, ask, serving
@@ -157,6 +158,7 @@ def test_the_page_has_every_metric_with_its_kind_and_labels():
     suffixes = {"counter": "_total", "info": "_info"}
     metrics = exposed()
     metrics.service("edge").meters[0].refusals[400] = 1
+    metrics.service("edge").meters[0].faults["connection", "ReadTimedout"] = 1
     found = {}
     for family in metrics.collect():
         labels = {label for _, labels, _ in family.samples for label, _ in labels} - {"le"}
@@ -236,3 +238,20 @@ def test_the_lanes_of_threads_are_added_up():
 def test_the_option_is_a_services_metrics():
     with pytest.raises(TypeError, match=r"made by Metrics\(\).service\(name\)"):
         sansio_pingora.serve(OriginApp(), listen="127.0.0.1:0", metrics=Metrics())
+
+
+def test_what_ends_requests_and_connections_before_their_time():
+    metrics = Metrics()
+    options = HttpOptions(metrics=metrics.service("edge"), h2c=True)
+    world = World(seed=1)
+    world.listen(EDGE, HttpService(OriginApp(), Limits(body_idle_timeout=1.0), options))
+    flood = PREFACE + bytes(3) + b"\x04" + bytes(5) + (b"\x00\x00\x08\x06" + bytes(13)) * 10_000
+    post = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
+    good = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    for raw in (flood, post + b"slow", good):
+        world.client(EDGE, Raw(world, raw))
+    world.run(30.0)
+    found = values(metrics, "client_faults_total")
+    assert found["connection", "ENHANCE_YOUR_CALM"] == 1
+    assert found["request", "ReadTimedout"] == 1
+    assert {fault for _, fault in found} == {"ENHANCE_YOUR_CALM", "ReadTimedout"}

@@ -15,7 +15,7 @@ from sansio_pingora.apps import OriginApp
 from sansio_pingora.cli import commands, demo, main
 from sansio_pingora.cli.arguments import make_parser
 from sansio_pingora.cli.client import Client
-from sansio_pingora.cli.forwarding import RoundRobin
+from sansio_pingora.cli.forwarding import HTTP2, RoundRobin
 from sansio_pingora.cli.logs import OneLine
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.upstreams import ALPN, HttpPeer
@@ -226,13 +226,22 @@ def test_requests_go_round_and_on_to_the_next():
         "127.0.0.1:3",
         "127.0.0.1:1",
     ]
-    tried = []
+    tried, ctx = [], app.new_ctx()
     for _ in peers:
-        peer = app.upstream_peer(None, ctxs[1])
+        peer = app.upstream_peer(None, ctx)
         tried.append(peer.address.port)
-        error = app.fail_to_connect(None, peer, ctxs[1], Error(ErrorType.CONNECT_REFUSED))
-    assert tried == [2, 3, 1]
+        error = app.fail_to_connect(None, peer, ctx, Error(ErrorType.CONNECT_REFUSED))
+    assert sorted(tried) == [1, 2, 3]
     assert not error.retry
+
+
+def test_a_peer_that_is_named_twice_has_two_turns():
+    one, other = HttpPeer("127.0.0.1:1"), HttpPeer("127.0.0.1:2")
+    app = RoundRobin([one, other, HttpPeer("127.0.0.1:1")])
+    ports = [app.upstream_peer(None, app.new_ctx()).address.port for _ in range(6)]
+    assert ports.count(1) == 4
+    with pytest.raises(ValueError, match="twice, with different schemes"):
+        RoundRobin([one, HttpPeer("127.0.0.1:1", options=HTTP2)])
 
 
 # ── the demo ─────────────────────────────────────────────────────────────────────────

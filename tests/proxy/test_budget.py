@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sansio_pingora.machine import Lane
+from sansio_pingora.proxy import HttpProxy
 from sansio_pingora.proxy.budget import RetryBudget
+from tests.proxy.harness import App
 
 
 def spent(budget, now, tries=1000):
@@ -76,3 +79,11 @@ def test_never_more_than_its_share_of_the_last_twenty_seconds(share, steps):
             requests.append(now)
         lately = sum(at > now - 10 for at in retries)
         assert lately <= max(10, share * sum(at > now - 20 for at in requests) + 1)
+
+
+def test_the_lanes_of_a_service_share_it():
+    app = HttpProxy(App())
+    one, other = (app.handler(Lane(), 0.0).budget for _ in range(2))
+    assert spent(one, 0.0) == 10
+    assert spent(other, 0.0) == 0
+    assert spent(HttpProxy(App()).handler(Lane(), 0.0).budget, 0.0) == 10
