@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 
 import pytest
@@ -180,3 +181,60 @@ def test_what_never_answers_holds_up_nobody_and_ends_with_its_client(runtime, fo
             left += phase != "logging"  # one that waits is done with the client, and is not disturbed
         until(lambda: sum(error is not None for error in app.ended) == left)
         assert ask(other)[2] == b"ok"
+
+
+class Deciding(To):
+    """What the request's target names raises."""
+
+    nowhere = ""
+
+    def upstream_peer(self, session, ctx):
+        return HttpPeer(self.nowhere if session.req_header.target == b"/fail_to_connect" else self.peer)
+
+
+def raising(phase):
+    default = getattr(Deciding, phase)
+
+    def decides(self, *args):
+        session = next(arg for arg in args if hasattr(arg, "req_header"))
+        if session.req_header.target == b"/" + phase.encode():
+            raise KeyError(phase)
+        return default(self, *args)
+
+    return decides
+
+
+# The status of the answer, and whether the exchange is logged as failed. new_ctx has no request to name it by.
+DECIDED = {
+    "allow_spawning_subrequest": (500, True),
+    "fail_to_connect": (500, True),
+    "error_while_proxy": (500, True),
+    "persist_connection_context": (200, False),
+    "request_summary": (502, True),
+    "suppress_error_log": (502, True),
+}
+
+
+def test_what_decides_and_raises_fails_its_own_request(runtime):
+    assert DECIDED.keys() == PLAIN_PHASES - {"new_ctx"}
+
+    def script(peer):
+        while True:
+            start, _, _ = peer.message()
+            failing = any(name in start for name in (b"/error_while_proxy", b"/request_summary", b"/suppress"))
+            peer.send(REFUSED if failing else ANSWER)
+
+    app = type("Made", (Deciding,), {phase: raising(phase) for phase in DECIDED})
+    with origin(script) as upstream, socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen: connections are refused
+        made = app(upstream.peer)
+        made.nowhere = "{}:{}".format(*nobody.getsockname())
+        with served(made, runtime) as server, client(server.address) as other:
+            for phase, (status, failed) in DECIDED.items():
+                before = len(made.ended)
+                with client(server.address) as peer:
+                    peer.send(get(b"/" + phase.encode()))
+                    assert (phase, peer.status()) == (phase, status)
+                    until(lambda before=before: len(made.ended) > before)
+                    assert (made.ended[-1] is not None) is failed
+                assert ask(other)[2] == b"ok"

@@ -55,6 +55,11 @@ def test_failover(monkeypatch, runtime):
     assert b'"app.internal"' in body
 
 
+def test_failover_takes_15_lines():
+    code = (EXAMPLES / "failover.py").read_text("utf-8").partition('"""\n\n')[2]
+    assert len([line for line in code.splitlines() if line]) <= 15
+
+
 def test_failover_in_the_simulator():
     app = load_example("failover.py")["Failover"]()
     world = World(seed=1)
