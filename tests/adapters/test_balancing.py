@@ -98,12 +98,8 @@ def test_checks_over_tls(runtime, tmp_path, check):
     files = Files(tmp_path)
     wrong = listen(files, cert("elsewhere.test"), name="wrong")
     expired = listen(files, cert(expired=True), name="expired")
-    with (
-        served(OriginApp(), runtime, listen=[listen(files), wrong, expired]) as origins,
-        origin(saying(b"a")) as plain,
-    ):
-        good, *bad = origins.control.addresses
-        bad.append(plain.peer)
+    with served(OriginApp(), runtime, listen=[listen(files), wrong, expired, "127.0.0.1:0"]) as origins:
+        good, *bad = origins.control.addresses  # the last one without TLS
         balancer = LoadBalancer([good, *bad], health_check=check, health_check_frequency=0.02)
         with served(Balanced(balancer), runtime, background=balancer) as server:
             until(lambda: not any(balancer.backends.ready(Backend(address)) for address in bad))
