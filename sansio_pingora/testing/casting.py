@@ -64,7 +64,7 @@ def _place(rng: Random, message: Labelled, part: str = "") -> int:
     raise AssertionError("every message has a start line")
 
 
-_WHERE = (*PARTS, "crlf", "chunk-line", "chunk-end", "trailers", "trailers")
+_WHERE = (*PARTS, "start-line", "crlf", "chunk-line", "chunk-end", "trailers", "trailers")
 """Where to stop: parts that are short, or that few messages have, more often than their share."""
 _STOPS = ("reset", "reset", "reset", "half-close", "half-close", "half-close", "stall", "close")
 
