@@ -258,7 +258,8 @@ class Driver:
                 self.world.after(0.001, self._resolve_service, (coordinator, command))
             elif isinstance(command, LogLine):
                 self.log.append(command)
-                self.world.note(self.name, "log", f"{command.level} {command.text}")
+                # A traceback behind its first line is spelled otherwise by each Python, in each place.
+                self.world.note(self.name, "log", f"{command.level} {command.text.partition(chr(10))[0]}")
             elif isinstance(command, Admit):
                 raise AssertionError("the simulation asks no connection filter")
             else:

@@ -286,6 +286,16 @@ def test_log_lines_are_kept():
     assert driver.log == [LogLine("ERROR", "it failed")]
 
 
+def test_the_trace_has_a_log_line_without_its_traceback():
+    """Each Python marks the place of an error in another way, and paths differ: traces must not."""
+    app = Echo()
+    world, driver = serve(app)
+
+    order(app, driver, LogLine("ERROR", "it failed\nTraceback (most recent call last):\n  ^^^^"))
+
+    assert [line[3] for line in world.trace if line[2] == "log"] == ["ERROR it failed"]
+
+
 def test_a_filter_is_run_and_answered():
     app = Echo()
     world, driver = serve(app)
