@@ -13,7 +13,8 @@ from time import process_time
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import RequestReceived
+from h2.events import DataReceived, RequestReceived
+from h2.settings import SettingCodes
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as hst
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
@@ -33,12 +34,12 @@ from sansio_pingora.testing.stateful import (
     WebSocketMachine,
 )
 from sansio_pingora.websocket import MessagePart, WebSocketSession
-from sansio_pingora.wire import Done, Failed, Header, RequestHeader, Trailer
+from sansio_pingora.wire import Body, Done, Failed, Header, RequestHeader, ResponseHeader, Trailer
 
 __all__ = ["HUNTS", "hunt"]
 
-EXAMPLES = 120
-SEEDS = 250
+EXAMPLES = 100
+SEEDS = 200
 _SETTINGS = settings(
     max_examples=EXAMPLES,
     stateful_step_count=40,
@@ -142,6 +143,30 @@ def websocket_frames(frames, cuts):
     assert told(cuts(raw)) == told([raw] if raw else [])
 
 
+@given(hst.lists(hst.tuples(hst.sampled_from(["say", "window", "read"]), hst.integers(0, 70_000)), max_size=12))
+def changing_windows(steps):
+    """The h2 library, as a client that changes its windows, is never sent more than they allow."""
+    server = Http2Server(0.0, Limits())
+    client = H2Connection(H2Configuration(header_encoding=None))
+    client.initiate_connection()
+    client.send_headers(1, [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")], True)
+    server.receive_data(client.data_to_send(), 0.0)
+    server.send(1, Header(ResponseHeader(200), False), 0.0)
+    got = 0
+    for what, size in steps:
+        if what == "say":
+            server.send(1, Body(bytes(size)), 0.0)
+        elif what == "window":
+            client.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: size})
+        else:
+            used, got = min(size, got), max(0, got - size)
+            client.acknowledge_received_data(used, 1)
+        if data := client.data_to_send():
+            server.receive_data(data, 0.0)
+        events = client.receive_data(drain(server))
+        got += sum(event.flow_controlled_length for event in events if isinstance(event, DataReceived))
+
+
 class Http2Flow(FlowMachine):
     """Over HTTP/2."""
 
@@ -171,6 +196,7 @@ HUNTS: dict[str, Callable[[], None]] = {
     "FlowMachine, HTTP/1": _machine(FlowMachine),
     "FlowMachine, HTTP/2": _machine(Http2Flow),
     "HttpServerMachine": _machine(HttpServerMachine),
+    "changing windows": _property(changing_windows),
     "simulator": simulator,
     "http1_requests": _property(pipelines),
     "http1_responses": _property(responses),
