@@ -107,6 +107,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     def obey(self) -> None:
         """Take its commands, and judge them."""
+        self.steady = False
         for command in self.machine.take_commands():
             assert not self.exits or isinstance(command, Report), f"{command} after the end"
             match command:
@@ -123,6 +124,7 @@ class LifecycleMachine(RuleBasedStateMachine):
                     pass
                 case _:
                     assert_never(command)
+        self.steady = True
 
     def _starts(self, name: str) -> None:
         assert name not in self.running, f"{name} is started twice"
@@ -205,6 +207,14 @@ class LifecycleMachine(RuleBasedStateMachine):
     def ends_in_time(self) -> None:
         """Not later than the grace period and the time to stop, and not at all unasked."""
         if self.ending_since is not None and self.now > self.ending_since + _GRACE + _STOP:
+            assert self.exits, "it does not end"
+
+    def teardown(self) -> None:
+        """Each story ends: asked to, a server does, though none of its services will."""
+        if self.steady and not self.exits:
+            if self.ending_since is None:
+                self.is_asked(ShutdownSignal.GRACEFUL_TERMINATE)
+            self.time_passes(_GRACE + _STOP + 1.0)
             assert self.exits, "it does not end"
 
     @invariant()
