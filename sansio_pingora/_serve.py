@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
@@ -170,6 +171,7 @@ def serve_with(
     **options: Any,
 ) -> Callable[[ServeControl | None], None]:
     """:func:`serve` in two steps: everything is checked now; what is returned serves under the control given to it."""
+    _check_seconds("grace_period", grace_period)
     module = load_runtime(runtime)
     is_proxy = isinstance(app, ProxyHttp)
     given = [listen] if isinstance(listen, str | ServerAddress | Tls) else list(listen)
@@ -379,6 +381,11 @@ def _flag(name: str, value: Any, *, optional: bool = False) -> bool | None:
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
     raise ValueError(f"option {name!r} is true or false, not {value!r}")
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} is a number of seconds, 0 or more, not {value!r}")
 
 
 def _count(name: str, value: Any) -> int:

@@ -419,3 +419,9 @@ def test_background_work_is_started_once_and_stopped_with_its_lane():
 def test_what_is_no_background_work_is_refused():
     with pytest.raises(TypeError, match=r"needs start\(lane, now\) and stop\(now\)"):
         make_application(lambda request: Response(200), {"background": [object()]})
+
+
+@pytest.mark.parametrize("seconds", ["x", -1, None, True, float("inf")])
+def test_a_grace_period_is_a_number_of_seconds(seconds):
+    with pytest.raises(ValueError, match="grace_period is a number of seconds, 0 or more"):
+        serve(lambda request: Response(200), listen="127.0.0.1:0", runtime="threads", grace_period=seconds)

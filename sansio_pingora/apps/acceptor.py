@@ -13,8 +13,18 @@ from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error
 from sansio_pingora.layers import Layer, stack_layers
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import Connection, Endpoint, Lane
-from sansio_pingora.session import Dispatcher, Engine, HttpHandler, Meter, ServerMaker, ServerSession
+from sansio_pingora.listeners import LogLimit
+from sansio_pingora.machine import Connection, Endpoint, Lane, LogLine
+from sansio_pingora.session import (
+    Dispatcher,
+    Engine,
+    HttpHandler,
+    Meter,
+    Routines,
+    ServerMaker,
+    ServerSession,
+    traceback_of,
+)
 from sansio_pingora.transport import TransportInfo
 
 __all__ = ["HttpAcceptor", "HttpOptions", "LaneHandler"]
@@ -35,7 +45,10 @@ class HttpOptions:
     metrics: ServiceMetrics | None = None
     """Where the service counts what it does."""
     access_log: Callable[[ServerSession, Error | None], object] | None = None
-    """Called with every exchange that is over, and with what broke it off; it must not block, nor raise."""
+    """Called with every exchange that is over, and with what broke it off; it must not block.
+
+    What it raises is logged.
+    """
 
 
 class LaneHandler(HttpHandler, Protocol):
@@ -54,21 +67,34 @@ class LaneHandler(HttpHandler, Protocol):
 class _Logging:
     """A :class:`~sansio_pingora.session.Meter` that passes everything on, and tells *log*."""
 
-    __slots__ = ("_log", "_meter")
+    __slots__ = ("_lane", "_limit", "_log", "_meter", "_own")
 
-    def __init__(self, log: Callable[[ServerSession, Error | None], object], meter: Meter | None) -> None:
+    def __init__(self, log: Callable[[ServerSession, Error | None], object], meter: Meter | None, lane: Lane) -> None:
         self._log = log
         self._meter = meter
+        self._lane = lane
+        self._limit = LogLimit()
+        self._own: Routines | None = None  # what says that *log* is broken
 
     def finished(self, session: ServerSession) -> None:
         if self._meter is not None:
             self._meter.finished(session)
-        self._log(session, session.closed)
+        self._tell(session, session.closed)
 
     def refused(self, session: ServerSession, error: Error) -> None:
         if self._meter is not None:
             self._meter.refused(session, error)
-        self._log(session, error)
+        self._tell(session, error)
+
+    def _tell(self, session: ServerSession, error: Error | None) -> None:
+        try:
+            self._log(session, error)
+        except Exception as exc:
+            if self._own is None:
+                self._own = Routines(self._lane, session.now)
+            if self._limit.passes(session.now):
+                text = self._limit.complete(f"access_log raised {type(exc).__name__}: {exc}")
+                self._own.give(LogLine("ERROR", f"{text}\n{traceback_of(exc)}"))
 
     def broke(self, scope: str, error: Error) -> None:
         if self._meter is not None:
@@ -91,7 +117,7 @@ class HttpAcceptor:
             handler.meter = self._meter
         self._told: Meter | None = self._meter
         if options.access_log is not None:
-            self._told = _Logging(options.access_log, self._meter)
+            self._told = _Logging(options.access_log, self._meter, lane)
         self._h2c = options.h2c
         self._log: HandshakeLog | None = None
         self._make = ServerMaker(

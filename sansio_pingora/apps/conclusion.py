@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from traceback import format_exception
-
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
-from sansio_pingora.session import ServerSession, as_error
+from sansio_pingora.session import ServerSession, as_error, traceback_of
 
-__all__ = ["conclude", "traceback_of"]
+__all__ = ["conclude"]
 
 
 def conclude(session: ServerSession, what: str, error: BaseException | None) -> str | None:
@@ -51,9 +49,3 @@ def _fail(session: ServerSession, what: str, error: BaseException) -> str | None
         return None
     session.shutdown(as_error(error, what))
     return f"{what} failed: {error}, {session.request_summary()}\n{traceback_of(error)}"
-
-
-def traceback_of(error: BaseException) -> str:
-    """The traceback of what was raised first."""
-    root = error.root_cause if isinstance(error, Error) else error
-    return "".join(format_exception(root)).rstrip()

@@ -78,6 +78,11 @@ class HttpService:
 
         :raises TypeError: *app* is none, or of a form that it cannot have.
         """
+        if not isinstance(app, HttpServerApp) and not hasattr(app, "handler"):
+            raise TypeError(
+                f"{type(app).__name__} is no HttpServerApp: a handler goes into ServeHttp(handler) first, "
+                "and a ProxyHttp into sansio_pingora.proxy.HttpProxy instead of this"
+            )
         self.limits = limits or Limits()
         self.options = options or HttpOptions()
         self._app: HttpApp = _Streaming(app) if isinstance(app, HttpServerApp) else app

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Self
 
 from sansio_pingora.transport import SocketAddr
-from sansio_pingora.wire import Fields, RequestHeader, ResponseHeader, Text, reason_phrase
+from sansio_pingora.wire import Fields, RequestHeader, ResponseHeader, Text, octets, reason_phrase
 
 __all__ = ["Request", "Response"]
 
@@ -97,10 +97,13 @@ class Response:
 
         :raises Error: ``INVALID_HTTP_HEADER``, a part of the head is not legal.
         :raises ValueError: an informational status, or framing that contradicts *body*.
+        :raises TypeError: *status* is no int, or *body* neither text nor bytes.
         """
+        if not isinstance(status, int):
+            raise TypeError(f"a status is an int, not {status!r}: Response(status, body, headers)")
         if not 200 <= status <= 999:
             raise ValueError(f"status {status} is not from 200 to 999: a 1xx is streamed with HttpServerApp")
-        data = body.encode() if isinstance(body, str) else bytes(body)
+        data = body.encode() if isinstance(body, str) else octets(body, "a body")
         self.body = data
         fields = Fields(_pairs(headers)) if headers else Fields.received([])
         self.head = ResponseHeader.received(status, reason_phrase(status), b"1.1", fields)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sansio_pingora.apps.conclusion import traceback_of
 from sansio_pingora.apps.handshakes import HandshakeLog
 from sansio_pingora.apps.http_exchanges import routine_of
 from sansio_pingora.apps.reading import BodyRoutines
@@ -24,7 +23,7 @@ from sansio_pingora.machine import (
     Receiver,
     Writable,
 )
-from sansio_pingora.session import Form, RawConnection, ReadBody, Routines
+from sansio_pingora.session import Form, RawConnection, ReadBody, Routines, traceback_of
 from sansio_pingora.transport import SocketAddr, TransportInfo
 from sansio_pingora.wire import Failed, UpgradedBody
 

@@ -12,7 +12,7 @@ from sansio_pingora.modules import install_downstream_modules
 from sansio_pingora.proxy.filter_table import Filter, FilterTable
 from sansio_pingora.proxy.spawning import SubrequestSpawner
 from sansio_pingora.proxy.verdicts import error_status
-from sansio_pingora.session import Routines, ServerSession, as_error
+from sansio_pingora.session import Routines, ServerSession, as_error, traceback_of
 from sansio_pingora.wire import error_page
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Answering(Routines):
                 self.phase = found.name
                 session.set_connection_user_context(found.call(session, self.ctx))
         except Exception as exc:
-            self._report("ERROR", f"{self.phase} raised: {as_error(exc, 'in ' + self.phase)}")
+            self._report("ERROR", f"{self.phase} raised: {as_error(exc, 'in ' + self.phase)}", exc)
 
     def _goes_on(self) -> bool:
         """The client's connection will be there for another request."""
@@ -108,12 +108,14 @@ class Answering(Routines):
             self.stop_routines()  # a filter that still waits is of no use, and what follows would wait behind it
         session.on_proxy_failure(error)
         also = ""
+        raised: list[BaseException] = [error]
         if session.closed is None and session.response_written is None:
             try:
                 yield from self._answer(error)
             except Exception as exc:
                 if session.closed is None:  # else it was told that the client left
                     also = f", and {self.phase} raised: {as_error(exc, 'in ' + self.phase)}"
+                    raised.append(exc)
                     self._answer_plainly(exc)
         self.phase = "suppress_error_log"
         try:
@@ -121,10 +123,12 @@ class Answering(Routines):
                 return
         except Exception as exc:
             also += f", and {self.phase} raised: {as_error(exc, 'in ' + self.phase)}"
+            raised.append(exc)
         status = None if session.response_written is None else session.response_written.status
         self._report(
             "ERROR",
             f"failed to proxy: {error}, status: {status}, attempts: {self.attempts}, {self._summary()}{also}",
+            *raised,
         )
 
     def _answer(self, error: Error) -> Story:
@@ -166,7 +170,12 @@ class Answering(Routines):
             self.session.generated = True
             self.session.respond_error(status if 400 <= status <= 599 else 500)
 
-    def _report(self, level: str, text: str) -> None:
+    def _report(self, level: str, text: str, *raised: BaseException) -> None:
+        """Log *text*, and where those of *raised* that no machine judged come from."""
+        for error in raised:
+            root = error.root_cause if isinstance(error, Error) else error
+            if not isinstance(root, Error | OSError):
+                text += f"\n{traceback_of(root)}"
         self.give(LogLine(level, text))
 
     def _summary(self) -> str:

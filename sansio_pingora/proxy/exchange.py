@@ -232,7 +232,7 @@ class ProxyExchange(Answering):
                 else:
                     yield from self.run_form(logging.form, partial(logging.call, session, error, self.ctx))
             except Exception as exc:
-                self._report("ERROR", f"logging raised: {as_error(exc, 'in logging')}")
+                self._report("ERROR", f"logging raised: {as_error(exc, 'in logging')}", exc)
         self.phase = "done"
         if self._handler.meter is not None:
             self._handler.meter.proxied(self, session.now)

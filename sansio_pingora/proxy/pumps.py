@@ -47,7 +47,7 @@ IDLE, FLOW, BLOCKED, PARKED, DONE = Flow
 class _Pump:
     """Queueing, blocking and parking; a direction says what passing a task means."""
 
-    __slots__ = ("_due", "_exchange", "_inbox", "_owed", "_parked", "state")
+    __slots__ = ("_due", "_exchange", "_found", "_inbox", "_owed", "_parked", "state")
 
     def __init__(self, exchange: ProxyExchange) -> None:
         self._exchange = exchange
@@ -55,6 +55,7 @@ class _Pump:
         self._owed = 0  # read credit held back until there is room
         self._parked = False  # a filter waits, over whatever became of the attempt
         self._due: int | None = None  # bytes that make a response complete, -1: it is, and its sender may still say so
+        self._found: Filter | None = None  # what was called last, while a message is filtered
         self.state = IDLE
 
     def receive(self, task: HttpTask) -> None:
@@ -84,7 +85,9 @@ class _Pump:
 
     def _break(self, exc: Exception) -> None:
         self.state = DONE
-        self._exchange.end_duplex(as_error(exc, "while a message was passed on"))
+        found = self._found
+        context = "while a message was passed on" if found is None else f"in {found.name}"
+        self._exchange.end_duplex(as_error(exc, context))
 
     def _park(self, routine: Generator[Any, Any, None]) -> None:
         self.state = PARKED
@@ -114,9 +117,11 @@ class _Pump:
     def _filtered(self, filters: tuple[Filter, ...], data: bytes, end: bool) -> bytes:
         exchange = self._exchange
         for found in filters:
+            self._found = found
             changed = found.call(exchange.session, data, end, exchange.ctx)
             if changed is not None:
                 data = _checked(found, changed)
+        self._found = None
         return data
 
     def _filtered_deferred(self, filters: tuple[Filter, ...], task: HttpTask) -> Generator[Any, Any, None]:
@@ -125,9 +130,11 @@ class _Pump:
         end = type(task) is not Body or task.end
         size = len(data)
         for found in filters:
+            self._found = found
             changed = yield from exchange.run_filter(found, exchange.session, data, end, exchange.ctx)
             if changed is not None:
                 data = _checked(found, changed)
+        self._found = None
         if self.state is not DONE:
             self._send_filtered(task, data, size)
 
@@ -298,7 +305,9 @@ class ResponsePump(_Pump):
                 exchange.session.upstream_modules_ctx.end_of_stream = task.end
             if filters.response_head_inline:
                 for found in found_filters:
+                    self._found = found
                     found.call(exchange.session, head, exchange.ctx)
+                self._found = None
                 self._send(task, 0)
             else:
                 self._park(self._head_deferred(found_filters, task, head))
@@ -318,13 +327,16 @@ class ResponsePump(_Pump):
         body, kept = b"", True
         for on_body, on_trailers in exchange.filters.response_tails:
             if on_body is not None:
+                self._found = on_body
                 changed = yield from exchange.run_filter(on_body, exchange.session, body, True, exchange.ctx)
                 if changed is not None:
                     body = _checked(on_body, changed)
             if on_trailers is not None and kept:
+                self._found = on_trailers
                 made = yield from exchange.run_filter(on_trailers, exchange.session, fields, exchange.ctx)
                 if made is not None:
                     body, kept = body + _checked(on_trailers, made), False
+        self._found = None
         if self.state is not DONE:
             self._send_filtered(Trailer(fields) if kept else Done(), body, 0)
 
@@ -333,7 +345,9 @@ class ResponsePump(_Pump):
     ) -> Generator[Any, Any, None]:
         exchange = self._exchange
         for found in filters:
+            self._found = found
             yield from exchange.run_filter(found, exchange.session, head, exchange.ctx)
+        self._found = None
         if self.state is not DONE:
             self._send(task, 0)
 

@@ -11,7 +11,7 @@ from sansio_pingora.session.messages import MAX_MESSAGES, CustomMessages, Messag
 from sansio_pingora.session.piping import PerLane, PipeState, PipeSubrequest, SavedBody, SessionBody, TaskFilter
 from sansio_pingora.session.raw import RawConnection
 from sansio_pingora.session.replay import ReplayBuffer
-from sansio_pingora.session.routines import AsyncCall, Await, Routine, Routines, as_error
+from sansio_pingora.session.routines import AsyncCall, Await, Routine, Routines, as_error, traceback_of
 from sansio_pingora.session.server_connection import (
     Engine,
     ServerConnection,
@@ -79,5 +79,6 @@ __all__ = [
     "forwarded_response",
     "server_codec",
     "start_subrequest",
+    "traceback_of",
     "websocket_accept",
 ]

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Collection, Coroutine, Generator
 from heapq import heappop, heappush
 from inspect import CORO_CREATED, getcoroutinestate
+from traceback import format_exception
 from typing import Any
 
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
@@ -19,7 +20,7 @@ from sansio_pingora.session.callbacks import Form
 from sansio_pingora.session.effects import Call, Effect, LaneEffect, Sleep
 from sansio_pingora.wire import HttpTask
 
-__all__ = ["AsyncCall", "Await", "Routine", "Routines", "as_error"]
+__all__ = ["AsyncCall", "Await", "Routine", "Routines", "as_error", "traceback_of"]
 
 Routine = Generator[Any, Any, Any]
 
@@ -37,7 +38,13 @@ def as_error(exc: BaseException, context: str) -> Error:
     """*exc* as an :class:`Error`: itself, or wrapped as an internal one."""
     if isinstance(exc, Error):
         return exc
-    return Error(ErrorType.INTERNAL_ERROR, f"{context}: {type(exc).__name__}: {exc}", cause=exc).into_in()
+    return Error(ErrorType.INTERNAL_ERROR, context, cause=exc).into_in()
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback of what was raised first."""
+    root = error.root_cause if isinstance(error, Error) else error
+    return "".join(format_exception(root)).rstrip()
 
 
 class Routines:

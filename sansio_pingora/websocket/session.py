@@ -22,6 +22,7 @@ from sansio_pingora.websocket.events import (
 )
 from sansio_pingora.websocket.frames import FrameReader, Opcode, frame_head, write_frame
 from sansio_pingora.websocket.states import MOVES, Move, State
+from sansio_pingora.wire import octets
 
 __all__ = ["WebSocketSession"]
 
@@ -268,7 +269,7 @@ class WebSocketSession:
         kind = Opcode.TEXT if isinstance(data, str) else Opcode.BINARY
         if self._sending is not None and self._sending is not kind:
             raise LocalProtocolError(f"a message of {self._sending.name} goes on with {kind.name}")
-        raw = _encoded(data) if isinstance(data, str) else bytes(data)
+        raw = _encoded(data) if isinstance(data, str) else octets(data, "a message")
         opcode = kind
         compressed = False
         deflater = self._deflater

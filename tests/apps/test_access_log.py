@@ -40,6 +40,21 @@ def test_every_exchange_is_told_of(app):
     assert [value for _, _, value in samples["sansio_pingora_http_requests_refused"]] == [1]
 
 
+@pytest.mark.parametrize("app", [OriginApp(), Refusing()], ids=lambda a: type(a).__name__)
+def test_one_that_raises_costs_nobody_an_answer(app, caplog):
+    def log(session, error):
+        raise KeyError("no such column")
+
+    with served(app, "threads", access_log=log) as server:
+        for _ in range(3):
+            with client(server.address) as peer:
+                peer.send(GET)
+                assert peer.status() in (200, 403)
+    [record] = [record for record in caplog.records if "access_log raised" in record.message]
+    assert "no such column" in record.message
+    assert "test_access_log.py" in record.message  # where
+
+
 def test_what_cannot_be_called_is_refused():
     with pytest.raises(TypeError, match="'access_log' is called with a session and an error"):
         make_application(OriginApp(), {"access_log": "access.log"})

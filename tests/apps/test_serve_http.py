@@ -255,3 +255,14 @@ def test_a_response_cannot_be_split():
 def test_a_response_says_what_it_is():
     assert repr(Response(404, b"abc")) == "<Response 404 3 bytes>"
     assert Response(404).status == 404
+
+
+@pytest.mark.parametrize("body", [5, True, [1, 2], {"a": 1}, None], ids=repr)
+def test_a_body_is_bytes_or_text(body):
+    with pytest.raises(TypeError, match=f"a body is bytes or str, not {type(body).__name__}"):
+        Response(200, body)
+
+
+def test_a_status_comes_first():
+    with pytest.raises(TypeError, match="a status is an int, not '200'"):
+        Response("200")

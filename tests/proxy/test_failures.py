@@ -157,6 +157,23 @@ def test_one_line_that_says_it_all():
     )
 
 
+@pytest.mark.parametrize(
+    "callback", ["request_filter", "upstream_peer", "upstream_request_filter", "response_filter", "logging"]
+)
+def test_what_a_callback_raises_is_logged_with_its_place(callback):
+    def broken(self, *args):
+        return {}["x"]
+
+    bench = Bench(type("Broken", (App,), {callback: broken})())
+    client = bench.client()
+    client.send(GET)
+    if callback in ("response_filter", "logging"):
+        bench.origin.send(OK)
+    [line] = bench.errors
+    assert callback in line.splitlines()[0]
+    assert f'test_failures.py", line {broken.__code__.co_firstlineno + 1}, in broken' in line
+
+
 def test_suppressed():
     class Quiet(App):
         def suppress_error_log(self, session, ctx, error):

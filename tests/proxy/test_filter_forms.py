@@ -155,7 +155,7 @@ def test_it_raises(phase, form, kind):
         assert session.response_done
         assert error.root_cause is raised or error is raised or phase == "fail_to_proxy"
         if kind == "exception" and form in ("plain", "generator") and phase in SPINE:
-            assert f"in {phase}: ValueError: a bug" in bench.errors[0]
+            assert f"in {phase} cause: ValueError: a bug" in bench.errors[0]
         assert len(bench.errors) == 1
     assert ("a bug" if kind == "exception" else "slow down") in bench.errors[0]
     bench.assert_clean()

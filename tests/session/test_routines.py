@@ -237,7 +237,7 @@ def test_as_error():
     error = Error(ErrorType.READ_ERROR)
     assert as_error(error, "anywhere") is error
     wrapped = as_error(ValueError("a bug"), "in a test")
-    assert str(wrapped) == "Internal InternalError context: in a test: ValueError: a bug cause: ValueError: a bug"
+    assert str(wrapped) == "Internal InternalError context: in a test cause: ValueError: a bug"
 
 
 # ── the four forms ───────────────────────────────────────────────────────────────────

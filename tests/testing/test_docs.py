@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.pages import blocks, page
 
 PAGE = page("testing.md")
-TOY, PROPERTY, MENDED, HTTP2, STATEFUL, MODELS, RECORDING, NETWORK, FIXTURE = blocks(PAGE)
+TOY, PROPERTY, MENDED, HTTP2, STATEFUL, MODELS, RECORDING, NETWORK, NETWORK_WITH_PROXY, FIXTURE = blocks(PAGE)
 
 
 def found_by(names, most=400):
@@ -77,8 +77,9 @@ def test_a_recording(capsys):
     assert "def test_replayed():" in capsys.readouterr().out
 
 
-def test_the_network():
-    exec(NETWORK, {})
+@pytest.mark.parametrize("source", [NETWORK, NETWORK_WITH_PROXY], ids=["origin", "proxy"])
+def test_the_network(source):
+    exec(source, {})
 
 
 def test_the_fixture(serve_app):
