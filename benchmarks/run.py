@@ -1,4 +1,4 @@
-"""Every figure: ``python benchmarks/run.py [engine|end-to-end|http2|pairs] ...``, all of them by default."""
+"""Every figure: ``python benchmarks/run.py [engine|end-to-end|filters|http2|pairs] ...``, all of them by default."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import sys
 
 import end_to_end
 import engine
+import filters
 import http2
 import pairs
 
-PARTS = {"engine": engine.main, "end-to-end": end_to_end.main, "http2": http2.main, "pairs": pairs.main}
+PARTS = {
+    "engine": engine.main,
+    "end-to-end": end_to_end.main,
+    "filters": filters.main,
+    "http2": http2.main,
+    "pairs": pairs.main,
+}
 
 
 def main() -> None:
