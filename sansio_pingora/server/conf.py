@@ -8,6 +8,7 @@ from typing import Any
 
 from sansio_pingora.balancing import OutlierDetection
 from sansio_pingora.listeners import ServerAddress, Tls
+from sansio_pingora.services import FailurePolicy
 from sansio_pingora.upstreams import ALPN
 
 __all__ = [
@@ -122,6 +123,7 @@ class ServiceConf:
     health_check: HealthCheckConf | None = None
     outlier_detection: OutlierDetection | None = None
     threads: int | None = None
+    failure: FailurePolicy = FailurePolicy.FAIL
     limits: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of ``serve()``: ``engine``, ``via`` and the like."""

@@ -18,6 +18,7 @@ from sansio_pingora.server.conf import AccessLogConf, ListenerConf, ServerConf, 
 from sansio_pingora.server.kinds import Choice, Flag, Kind, ListOf, Number, Reading, Record, Refused, Text, Whole
 from sansio_pingora.server.listener_keys import LISTENER, sun_path
 from sansio_pingora.server.upstream_keys import HEALTH_CHECK, OUTLIER_DETECTION, UPSTREAM
+from sansio_pingora.services import FailurePolicy
 
 __all__ = ["KEYS", "ROOT"]
 
@@ -81,6 +82,8 @@ def _service(name: str, kind: str, listeners: tuple[ListenerConf, ...], **rest: 
         for key in _OF_PROXIES:
             if key in rest:
                 raise ValueError(f"{key} belongs to kind: proxy, and this is kind: {kind}: leave it out")
+    if "failure" in rest:
+        rest["failure"] = FailurePolicy(rest["failure"])
     options = {key: rest.pop(key) for key in (*_APP_OPTIONS, *_PROXY_OPTIONS) if key in rest}
     if kind == "proxy":
         ProxyOptions(**{key: value for key, value in options.items() if key in _PROXY_OPTIONS})
@@ -95,6 +98,7 @@ SERVICE = Record(
         "upstreams": ListOf(UPSTREAM, 1),
         **_BALANCING,
         "threads": Whole(1),
+        "failure": Choice(tuple(policy.value for policy in FailurePolicy)),
         "limits": LIMITS,
         "access_log": ACCESS_LOG,
         **_APP_OPTIONS,

@@ -42,7 +42,7 @@ def configured_services(conf: ServerConf, around: Surroundings) -> dict[str, lis
         found[service.name] = []
         for h2c in kinds:
             name = f"{service.name} h2c" if h2c and len(kinds) > 1 else service.name
-            made = Service(name, app, threads=service.threads, **options)
+            made = Service(name, app, threads=service.threads, failure=service.failure, **options)
             if h2c:
                 made.options["h2c"] = True
             if isinstance(app, BalancedProxy) and not found[service.name]:  # its work is done once

@@ -8,7 +8,7 @@ from sansio_pingora.apps import OriginApp, PrometheusApp, ServiceMetrics
 from sansio_pingora.balancing import DnsDiscovery, OutlierDetection
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.server import BalancedProxy, ConfError, Surroundings, conf_from_yaml, configured_services
-from sansio_pingora.services import Service
+from sansio_pingora.services import FailurePolicy, Service
 from sansio_pingora.upstreams import ALPN, CaCerts, HttpPeer
 from tests.tls.certs import ca, cert
 
@@ -94,11 +94,12 @@ def test_files_that_cannot_be_read_name_the_service():
         made(EDGE + "    upstreams: [{address: 'b.test:1', tls: {ca: other.pem}}]\n")
 
 
-def test_services_count_for_one_that_tells():
+def test_services_have_their_policy_and_count_for_one_that_tells():
     both = EDGE + "    upstreams: [{address: 'a.test:1'}]\n"
     told = "  - {name: m, kind: prometheus, listeners: [{tcp: '127.0.0.1:2'}]}\n"
     origin = "  - {name: o, kind: origin, listeners: [{tcp: '127.0.0.1:3'}]}\n"
 
+    assert made(both + "    failure: retry\n")["edge"][0].failure is FailurePolicy.RETRY
     assert "metrics" not in made(both)["edge"][0].options
     services = made(both + told + origin)
     assert isinstance(services["m"][0].app, PrometheusApp)
