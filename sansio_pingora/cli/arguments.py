@@ -46,6 +46,9 @@ def make_parser() -> ArgumentParser:
     add_options(served, required=True)
     served.add_argument("--runtime", type=_runtime, metavar="R", help="instead of the one in the configuration")
     _add_record(served)
+    served.add_argument(
+        "--workers", type=_workers, metavar="N", help="so many processes, whatever the configuration says"
+    )
 
     add_kit_commands(commands)
     commands.add_parser("schema", help="the configuration as JSON Schema, for editors")
@@ -119,6 +122,12 @@ def _option(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise ArgumentTypeError(f"{text!r}: write KEY=VALUE")
     return key.strip().replace("-", "_"), value.strip()
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise ArgumentTypeError(f"{text!r}: a whole number of 1 to 1024")
+    return int(text)
 
 
 def _runtime(text: str) -> str:

@@ -43,8 +43,9 @@ def run_configured(arguments: Namespace) -> int:
 
     :raises ConfError: it cannot be used.
     """
-    conf = _load(arguments.conf, arguments.runtime)
-    opt = Opt(upgrade=arguments.upgrade)
+    path = os.path.abspath(arguments.conf)
+    conf = _load(arguments)
+    opt = Opt(upgrade=arguments.upgrade, daemon=arguments.daemon)
     if arguments.test:
         # Never opened: a test must not make log files.
         _server(opt, conf, {}).bootstrap()
@@ -52,13 +53,15 @@ def run_configured(arguments: Namespace) -> int:
             print(f"sansio-pingora: {warning}", file=sys.stderr)
         print(f"{arguments.conf} can be used")
         return 0
+    arguments.conf = path  # to be read again, wherever the process is then
     posix = import_module("sansio_pingora_posix")
-    error_log = None if conf.error_log is None else posix.ReopeningHandler(conf.error_log)
+    identity = posix.Identity.of(conf.user, conf.group)
+    error_log = None if conf.error_log is None else posix.ReopeningHandler(conf.error_log, identity)
     set_up_logging(handler=error_log)
     files: dict[str, Any] = {}
     for service in conf.services:
         if service.access_log is not None and service.access_log.path not in files:
-            files[service.access_log.path] = posix.LineFile(service.access_log.path)
+            files[service.access_log.path] = posix.LineFile(service.access_log.path, identity)
     for warning in conf.warnings:
         _LOG.warning("%s", warning)
     server = _server(opt, conf, files)
@@ -83,18 +86,22 @@ def run_configured(arguments: Namespace) -> int:
         logging.shutdown()
 
 
-def _load(path: str, runtime: str | None) -> ServerConf:
-    conf = load_conf(path, os.environ)
-    if runtime is not None:
-        conf = replace(conf, runtime=runtime)
+def _load(arguments: Namespace, *, is_start: bool = True) -> ServerConf:
+    conf = load_conf(arguments.conf, os.environ)
+    typed = {name: getattr(arguments, name) for name in ("runtime", "workers") if getattr(arguments, name) is not None}
+    conf = replace(conf, **typed, daemon=conf.daemon or arguments.daemon)
+    if conf.working_directory is not None and os.path.isdir(conf.working_directory):
+        os.chdir(conf.working_directory)
     problems = []
     if conf.runtime not in runtime_names():
         problems.append(f"{conf.place('runtime')} runtime is one of {', '.join(runtime_names())}, not {conf.runtime!r}")
     if not conf.services:
         problems.append(f"{conf.place('services')} there are no services: add some, as docs/configuration.md shows")
     posix = import_module("sansio_pingora_posix")
-    problems += posix.check_conf(conf)
+    problems += posix.check_conf(conf, is_start=is_start)
     of_certificates, warnings = posix.check_certificates(conf, time.time(), os.environ)
+    if conf.daemon and conf.error_log is None:
+        warnings = [*warnings, "a daemon without error_log tells nobody what goes wrong: set it to a file"]
     if problems := [*problems, *of_certificates]:
         raise ConfError(problems)
     return replace(conf, warnings=(*conf.warnings, *warnings))
@@ -111,7 +118,7 @@ def _server(opt: Opt, conf: ServerConf, files: dict[str, Any]) -> Server:
         return AccessLog(AccessFormat(log.format), files[log.path].write, offset)
 
     server = _Configured(opt, conf)
-    below = random.Random().randrange  # noqa: S311  # which upstream is next is no secret
+    below = random.randrange  # the module's own: seeded anew in every worker; and which upstream is next is no secret
     posix = import_module("sansio_pingora_posix")
     around = Surroundings(below, access_log, is_in_force, posix.read_ca, posix.read_cert_key)
     server.made = configured_services(conf, around)
@@ -155,12 +162,16 @@ _HANDED_OVER = ExecutionPhase.GRACEFUL_UPGRADE_CLOSE_TIMEOUT
 
 
 def _reload(server: Server, arguments: Namespace) -> None:
-    """Take over what can be changed in a running server, and say what cannot."""
+    """Take over what can be changed in a running server, and say what cannot.
+
+    :raises ConfError: what is there now does not go; nothing has changed.
+    :raises Error: a certificate does not.
+    """
     assert isinstance(server, _Configured)
     old = server.configuration
     taken: list[tuple[str, Callable[[], bool]]] = []
     try:
-        new = _load(arguments.conf, arguments.runtime)
+        new = _load(arguments, is_start=False)
         rest = [replace(one, upstreams=()) for one in new.services]
         is_same = [replace(one, upstreams=()) for one in old.services] == rest
         if is_same:
@@ -169,10 +180,8 @@ def _reload(server: Server, arguments: Namespace) -> None:
                 if isinstance(app, BalancedProxy):
                     taken.append((service.name, app.prepare(service, old)))
         server.reload()
-    except (ConfError, Error, ValueError) as exc:
-        for problem in exc.problems if isinstance(exc, ConfError) else [str(exc)]:
-            _LOG.error("nothing is reloaded: %s", problem)
-        return
+    except ValueError as exc:
+        raise exc if isinstance(exc, ConfError) else ConfError([str(exc)]) from exc
     later = [one.name for one in fields(ServerConf) if one.compare and getattr(old, one.name) != getattr(new, one.name)]
     if is_same:
         later = [name for name in later if name != "services"]

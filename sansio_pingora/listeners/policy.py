@@ -18,6 +18,13 @@ pause a loop burns a core and fills the log (uvicorn: 90 % CPU and 13 MB of log 
 Pingora waits a second for EMFILE and not at all for the others.
 """
 
+_TURN = 0.005
+"""Seconds for a process with fewer clients to take the next one.
+
+One that is idle takes it within microseconds; one whose loop is held up for longer than this has to do without, and
+the client has waited no longer than that for it.
+"""
+
 _OF_ONE_CONNECTION = frozenset(
     {
         "ECONNABORTED",  # gone before we came to it
@@ -51,6 +58,7 @@ class AcceptPolicy:
 
     __slots__ = (
         "_burst",
+        "_had_turn",
         "_lines",
         "_max",
         "_paused_until",
@@ -59,6 +67,7 @@ class AcceptPolicy:
         "_slowed_until",
         "_stopped",
         "_tokens",
+        "_yielded_until",
         "deadline",
         "open",
     )
@@ -76,6 +85,8 @@ class AcceptPolicy:
         self._lines = LogLimit()
         self._paused_until = -math.inf  # by a failure
         self._slowed_until = -math.inf  # by the rate
+        self._yielded_until = -math.inf  # to others
+        self._had_turn = False
         self.deadline = math.inf
         """When the pause in force ends; ``math.inf`` without one."""
         self.open = 0
@@ -85,6 +96,17 @@ class AcceptPolicy:
     def accepting(self) -> bool:
         """Whether to accept one more now."""
         return self.deadline == math.inf and self.open < self._max and not self._stopped
+
+    def give_way(self, least: int | None, now: float) -> None:
+        """Before accepting, where others accept at the same sockets: leave the next client to one with *least* open.
+
+        It has one turn; what is there afterwards is taken. None: there is nobody else.
+        """
+        if self._had_turn:
+            self._had_turn = False
+        elif least is not None and self.accepting and self.open > least + max(1, least // 8):
+            self._yielded_until = now + _TURN
+            self._arm()
 
     def accepted(self, now: float) -> None:
         """One connection was accepted.
@@ -135,7 +157,8 @@ class AcceptPolicy:
     def handle_timeout(self, now: float) -> None:
         """Time has passed: a pause that is over ends. Early or repeated calls are harmless."""
         if now >= self.deadline:
-            self._paused_until = self._slowed_until = -math.inf
+            self._had_turn = self._yielded_until != -math.inf
+            self._paused_until = self._slowed_until = self._yielded_until = -math.inf
             self.deadline = math.inf
 
     def stop(self) -> None:
@@ -144,5 +167,5 @@ class AcceptPolicy:
         self._arm()
 
     def _arm(self) -> None:
-        until = max(self._paused_until, self._slowed_until)
+        until = max(self._paused_until, self._slowed_until, self._yielded_until)
         self.deadline = math.inf if self._stopped or until == -math.inf else until

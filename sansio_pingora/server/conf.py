@@ -138,6 +138,24 @@ class ServerConf:
     """Of this format; 1 is the only one."""
     runtime: str = "asyncio"
     """asyncio, gevent or threads, for every service."""
+    workers: int = 1
+    """Processes that serve, on the same sockets; above 1 another one leads them, and starts again who breaks down."""
+    daemon: bool = False
+    """Go into the background: a session of its own, umask 007, standard streams to ``error_log`` or nowhere.
+    The process that was started ends with 0 once the daemon is ready, or says why it is not."""
+    daemon_wait_for_ready: bool = True
+    """true is in force: the process that was started always waits. false is warned about."""
+    daemon_ready_timeout_seconds: float = 600.0
+    """So long; a daemon that is not ready by then is ended."""
+    pid_file: str | None = None
+    """File with the number of the process, as a daemon or not, which goes at the end. Pingora's /tmp/pingora.pid is no
+    default here: in /tmp anybody could have put something."""
+    user: str | None = None
+    """Who the process is once it has bound its addresses, for good; only root can become another."""
+    group: str | None = None
+    """The same for its group; none is the user's own."""
+    working_directory: str | None = None
+    """Where relative paths start from, an absolute path; none is where it was started."""
     grace_period_seconds: float = 300.0
     """A graceful end takes no longer than this; it is over when the last exchange is. Pingora's EXIT_TIMEOUT."""
     graceful_shutdown_timeout_seconds: float = 5.0

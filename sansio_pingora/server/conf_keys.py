@@ -166,10 +166,27 @@ class _Warned:
 
 
 _OFFLOAD = "connects never block here, on any runtime: remove it"
-_NO_DAEMON = "this version does not put itself into the background: let systemd or another supervisor do that"
+_MAX_WORKERS = 1024
+"""Far more than cores: each is a process with everything in it."""
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError("it begins with /")
+    return path
+
+
 KEYS: Mapping[str, Kind] = {
     "version": Whole(1, 1),
     "runtime": Text(),
+    "workers": Whole(1, _MAX_WORKERS),
+    "daemon": Flag(),
+    "daemon_wait_for_ready": _Warned(Flag(), True, "daemon_wait_for_ready: false has no effect: it always waits"),
+    "daemon_ready_timeout_seconds": Number(1.0),
+    "pid_file": Text(),
+    "user": Text(),
+    "group": Text(),
+    "working_directory": Text(_absolute, "an absolute path"),
     "grace_period_seconds": Number(),
     "graceful_shutdown_timeout_seconds": Number(),
     "threads": Whole(1),
@@ -188,15 +205,7 @@ KEYS: Mapping[str, Kind] = {
     "upstream_debug_ssl_keylog": Flag(),
     "limits": LIMITS,
     "services": _Services(SERVICE),
-    "daemon": Refused(_NO_DAEMON),
-    "pid_file": Refused(_NO_DAEMON),
-    "user": Refused(_NO_DAEMON),
-    "group": Refused(_NO_DAEMON),
-    "working_directory": Refused(_NO_DAEMON),
-    "daemon_wait_for_ready": Refused(_NO_DAEMON),
-    "daemon_ready_timeout_seconds": Refused(_NO_DAEMON),
-    "daemon_notify_timeout_seconds": Refused(_NO_DAEMON),
-    "workers": Refused("this version runs one process: use threads, or several servers with so_reuseport"),
+    "daemon_notify_timeout_seconds": Refused("a daemon tells that it is ready by a pipe, in no time: remove it"),
     "s2n_config_cache_size": Refused("there is no s2n here: remove it"),
     "upstream_connect_offload_threadpools": Refused(_OFFLOAD),
     "upstream_connect_offload_thread_per_pool": Refused(_OFFLOAD),

@@ -224,11 +224,14 @@ class ServerLifecycle:
             self._commands.append(Report("INFO", f"service {name!r} has ended"))
             self._go_on(now)
             return
-        match self._policies.get(name, FailurePolicy.FAIL):
+        policy = self._policies.get(name, FailurePolicy.FAIL)
+        if policy is FailurePolicy.RESTART and self._starting:
+            policy = FailurePolicy.FAIL
+        match policy:
             case FailurePolicy.FAIL:
                 self._commands.append(Report("ERROR", f"service {name!r} failed: {error}"))
                 self._fail(now)
-            case FailurePolicy.RETRY:
+            case FailurePolicy.RETRY | FailurePolicy.RESTART:
                 if now - life.since >= _STEADY:
                     life.failures = 0
                 delay = min(_FIRST_RETRY * 2**life.failures, _LONGEST_RETRY)
@@ -294,6 +297,10 @@ class ServerLifecycle:
     def _ending(self) -> bool:
         return self.phase in _ENDING
 
+    @property
+    def _starting(self) -> bool:
+        return self.phase in (ExecutionPhase.BOOTSTRAP, ExecutionPhase.BOOTSTRAP_COMPLETE)
+
     def _life(self, name: str) -> _Life:
         life = self._lives.get(name)
         if life is None:
@@ -339,7 +346,7 @@ class ServerLifecycle:
         self._code = 1
         if self.phase is ExecutionPhase.GRACEFUL_UPGRADE_TRANSFERRING_FDS:
             self._commands.append(StopSending())
-        was_up = self.phase not in (ExecutionPhase.BOOTSTRAP, ExecutionPhase.BOOTSTRAP_COMPLETE)
+        was_up = not self._starting
         self._move(Move.TERMINATE if was_up else Move.FAST)
         if was_up:
             self._drain(now, handed_over=False)

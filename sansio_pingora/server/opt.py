@@ -16,6 +16,8 @@ class Opt:
 
     upgrade: bool = False
     """Begin with the sockets of a running server, which ends when this one is up."""
+    daemon: bool = False
+    """Go into the background, whatever the configuration says."""
     test: bool = False
     """Check the configuration and end."""
     conf: str | None = None
@@ -40,4 +42,5 @@ def add_options(parser: ArgumentParser, *, required: bool = False) -> None:
     parser.add_argument(
         "-u", "--upgrade", action="store_true", help="take over from a running server: send SIGQUIT to that one"
     )
+    parser.add_argument("-d", "--daemon", action="store_true", help="go into the background; returns when it is ready")
     parser.add_argument("-t", "--test", action="store_true", help="check the configuration and end")

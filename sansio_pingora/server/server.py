@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -47,14 +47,14 @@ class Server:
             raise LocalProtocolError("a configuration and the path of one are given: leave one of them out")
         if conf is None:
             conf = ServerConf() if self.opt.conf is None else load_conf(self.opt.conf)
-        self.configuration = conf
+        self.configuration = replace(conf, daemon=True) if self.opt.daemon and not conf.daemon else conf
         self.services: dict[str, AnyService] = {}
         self.graph = ServiceGraph()
         self.observers: list[Callable[[ExecutionPhase], object]] = []
         self.on_reload: list[Callable[[], object]] = [self.reload]
-        """Called at SIGHUP, in the server's thread."""
+        """Called at SIGHUP, in the server's thread; with workers in the one that leads them, then in each of them."""
         self.on_reopen: list[Callable[[], object]] = []
-        """Called at SIGUSR1, in the server's thread."""
+        """Called at SIGUSR1, in the same threads."""
         self.sockets: list[tuple[str, Any]] = []
         """Listening sockets to use instead of binding, with the text of their addresses. The next run takes them."""
         self.addresses: dict[str, list[str]] = {}
@@ -95,7 +95,13 @@ class Server:
     def run(self, args: RunArgs | None = None) -> int:
         """Start every service, wait for the end, and return the exit code: 0, or 1 when a service failed.
 
-        :raises LocalProtocolError: it runs already.
+        With ``daemon`` it returns twice: 0 in the process that has called it, once the daemon is ready, and in the
+        daemon at its end. With ``workers`` this process leads them; a worker ends without returning.
+
+        :raises LocalProtocolError: it runs already, or has to fork and other threads run.
+        :raises ChildProcessError: the daemon did not get ready; the text says why.
+        :raises Error: with ``workers`` or ``user``: an address cannot be bound.
+        :raises OSError: the ``pid_file`` cannot be written, or this process may not become ``user``.
         """
         if self._runner is not None:
             raise LocalProtocolError("this server runs already: wait until it has ended, or make another one")

@@ -16,6 +16,7 @@ class FailurePolicy(Enum):
 
     FAIL = "fail"  # the start of the server fails, or the running server ends; its exit code is 1
     RETRY = "retry"  # it is started again, after 0.1 s, then twice as long each time, 30 s at most
+    RESTART = "restart"  # as FAIL until every service was ready, as RETRY from then on
     CONTINUE = "continue"  # the others go on without it; who depends on it starts all the same
 
 

@@ -232,3 +232,49 @@ class PolicyModel(RuleBasedStateMachine):
 
 
 TestPolicyModel = PolicyModel.TestCase
+
+
+def test_who_has_more_clients_lets_others_go_first_once():
+    policy = AcceptPolicy()
+    for _ in range(3):
+        policy.give_way(1, 0.0)
+        policy.accepted(0.0)
+    policy.give_way(1, 0.0)
+    assert not policy.accepting
+    assert policy.deadline == 0.005
+    policy.handle_timeout(0.005)
+    policy.give_way(1, 0.005)  # nobody has come for it
+    assert policy.accepting
+    policy.accepted(0.005)
+    policy.give_way(1, 0.006)
+    assert not policy.accepting
+    policy.closed(0.007)
+    assert not policy.accepting  # a place that is free is no reason to hurry
+
+
+def test_nobody_beside_and_nobody_behind():
+    policy = AcceptPolicy()
+    for _ in range(40):
+        policy.accepted(0.0)
+    for least in (None, 39, 36, 41):
+        policy.give_way(least, 0.0)
+        assert policy.accepting
+    policy.give_way(35, 0.0)
+    assert not policy.accepting
+
+
+@given(st.lists(st.sampled_from("ab"), max_size=300))
+def test_of_two_that_both_get_round_none_has_more_than_its_part(woken):
+    """Each wake-up is of one of two processes; who gave way finds the other awake at once."""
+    policies = {"a": AcceptPolicy(), "b": AcceptPolicy()}
+    for name in woken:
+        other = "b" if name == "a" else "a"
+        for one, beside in ((name, other), (other, name)):
+            policies[one].give_way(policies[beside].open, 0.0)
+            if policies[one].accepting:
+                policies[one].accepted(0.0)
+                break
+            policies[one].handle_timeout(0.005)
+            policies[one].give_way(None, 0.0)
+    few, many = sorted(one.open for one in policies.values())
+    assert many <= few + max(1, few // 8) + 1

@@ -14,9 +14,9 @@ from tests.posix.harness import readable
 
 
 @contextlib.contextmanager
-def listening(text="127.0.0.1:0", options=None, admits=None):
+def listening(text="127.0.0.1:0", options=None, admits=None, **how):
     address = ServerAddress.parse(text) if options is None else ServerAddress.tcp(text, options)
-    listener = Listener(bind(address), address, admits)
+    listener = Listener(bind(address), address, admits, **how)
     try:
         yield listener
     finally:
@@ -27,9 +27,9 @@ def clients(listener, count):
     return [socket.create_connection(listener.sock.getsockname()) for _ in range(count)]
 
 
-def take(listener, policy, now=0.0, **options):
+def take(listener, policy, now=0.0):
     readable(listener.sock)
-    accepted = listener.accept(policy, now, **options)
+    accepted = listener.accept(policy, now)
     for sock, _ in accepted:
         sock.close()
     return accepted
@@ -78,9 +78,9 @@ def test_takes_all_that_wait_with_their_options():
 
 
 def test_a_turn_has_a_limit():
-    with listening() as listener:
+    with listening(limit=2) as listener:
         peers = clients(listener, 5)
-        assert len(take(listener, AcceptPolicy(), limit=2)) == 2
+        assert len(take(listener, AcceptPolicy())) == 2
         for peer in peers:
             peer.close()
 

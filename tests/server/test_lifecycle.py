@@ -239,6 +239,22 @@ def test_retry_backs_off():
     assert machine.deadline == pytest.approx(now + 0.1)
 
 
+def test_what_is_restarted_fails_the_start_and_is_tried_again_once_all_was_up():
+    machine = life({"web": FailurePolicy.RESTART, "db": FailurePolicy.RESTART}, web="", db="")
+    machine.bootstrap(0.0)
+    machine.service_ready("db", 0.5)
+    machine.take_commands()
+    machine.service_ended("web", "no port", 1.0)
+    assert said(machine)[-1] == AbortService("db")
+
+    machine = running(policies={"web": FailurePolicy.RESTART})
+    machine.service_ended("web", "killed", 1.0)
+    assert said(machine) == []
+    assert machine.phase is P.RUNNING
+    machine.handle_timeout(machine.deadline)
+    assert said(machine) == [StartService("web")]
+
+
 def test_the_others_go_on_without_one_that_may_fail():
     machine = life({"db": FailurePolicy.CONTINUE}, web="db", db="")
     machine.bootstrap(0.0)

@@ -73,7 +73,7 @@ async def serve_async(
         _refuse_timestamps(addresses)
         admission = Admission.of(connection_filter, NAME, can_await=CAN_AWAIT)
         limits = application.limits
-        policy = AcceptPolicy(max_connections=limits.max_connections, accept_rate=limits.accept_rate)
+        policy = control.accept_policy(limits)
         bind = partial(ListeningSet.bind, addresses, control, admission=admission, patience=limits.handshake_timeout)
         listening = await _bind(bind)
         try:

@@ -13,7 +13,7 @@ import gevent
 from gevent import monkey
 from gevent._hub_local import get_hub_if_exists  # gevent has no public way to ask without making one
 
-from sansio_pingora.listeners import AcceptPolicy, Admission, ConnectionFilter, ServerAddress
+from sansio_pingora.listeners import Admission, ConnectionFilter, ServerAddress
 from sansio_pingora.machine import Application, Connection, Lane, Receiver
 from sansio_pingora.transport import DialOptions, SocketAddr
 from sansio_pingora_gevent.lane import HubLane
@@ -48,7 +48,7 @@ def serve(
         application.check(NAME, can_await=CAN_AWAIT)
         admission = Admission.of(connection_filter, NAME, can_await=CAN_AWAIT)
         limits = application.limits
-        policy = AcceptPolicy(max_connections=limits.max_connections, accept_rate=limits.accept_rate)
+        policy = control.accept_policy(limits)
         # Before it is ready: a signal that comes right then must not find the old handlers.
         with _hub_signals(control) if signals else contextlib.nullcontext():
             listening = ListeningSet.bind(

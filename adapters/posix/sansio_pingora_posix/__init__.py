@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from sansio_pingora_posix.client import ClientCall
     from sansio_pingora_posix.connecting import Connecting
     from sansio_pingora_posix.control import Control, Stop, install_signals
+    from sansio_pingora_posix.daemon import Daemon, PidFile
     from sansio_pingora_posix.descriptors import DescriptorTable
     from sansio_pingora_posix.dialing import connect_result, dial_socket, start_connect
     from sansio_pingora_posix.faults import connect_error, errno_name, lost_error
     from sansio_pingora_posix.handover import HandOverFailed, Receiver, Sender
+    from sansio_pingora_posix.identity import Identity
     from sansio_pingora_posix.lane_runner import LaneRunner, call_error, contain
     from sansio_pingora_posix.listener import Listener
     from sansio_pingora_posix.listening import ListeningSet
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     from sansio_pingora_posix.socket_probe import SocketProbe
     from sansio_pingora_posix.stream_transport import Poller, StreamTransport, Watched
     from sansio_pingora_posix.systemd import ServiceManager, inherited_sockets
+    from sansio_pingora_posix.tally import SharedPolicy, Tally
     from sansio_pingora_posix.tls_contexts import StdlibTls, read_ca, read_cert_key
     from sansio_pingora_posix.tls_listening import TlsListening
     from sansio_pingora_posix.transcripts import TranscriptFolder
+    from sansio_pingora_posix.worker_processes import WorkerProcesses, WorkerRunner, worker_names
 else:
     from sansio_pingora.lazy import lazy_names
 
@@ -57,6 +61,10 @@ else:
                 "Stop",
                 "install_signals",
             ),
+            "daemon": (
+                "Daemon",
+                "PidFile",
+            ),
             "descriptors": ("DescriptorTable",),
             "dialing": (
                 "connect_result",
@@ -73,6 +81,7 @@ else:
                 "Receiver",
                 "Sender",
             ),
+            "identity": ("Identity",),
             "lane_runner": (
                 "LaneRunner",
                 "call_error",
@@ -112,6 +121,10 @@ else:
                 "ServiceManager",
                 "inherited_sockets",
             ),
+            "tally": (
+                "SharedPolicy",
+                "Tally",
+            ),
             "tls_contexts": (
                 "StdlibTls",
                 "read_ca",
@@ -119,6 +132,11 @@ else:
             ),
             "tls_listening": ("TlsListening",),
             "transcripts": ("TranscriptFolder",),
+            "worker_processes": (
+                "WorkerProcesses",
+                "WorkerRunner",
+                "worker_names",
+            ),
         },
     )
 
@@ -126,13 +144,16 @@ __all__ = [
     "ClientCall",
     "Connecting",
     "Control",
+    "Daemon",
     "DescriptorTable",
     "HandOverFailed",
+    "Identity",
     "LaneRunner",
     "Launcher",
     "LineFile",
     "Listener",
     "ListeningSet",
+    "PidFile",
     "Poller",
     "Receiver",
     "ReopeningHandler",
@@ -141,14 +162,18 @@ __all__ = [
     "ServiceControl",
     "ServiceManager",
     "ServiceThreads",
+    "SharedPolicy",
     "SocketLane",
     "SocketProbe",
     "StdlibTls",
     "Stop",
     "StreamTransport",
+    "Tally",
     "TlsListening",
     "TranscriptFolder",
     "Watched",
+    "WorkerProcesses",
+    "WorkerRunner",
     "bind",
     "call_error",
     "check_certificates",
@@ -176,5 +201,6 @@ __all__ = [
     "start_connect",
     "transport_info",
     "unsent_bytes",
+    "worker_names",
     "write_log",
 ]

@@ -11,18 +11,47 @@ from collections.abc import Iterator
 from sansio_pingora.server import ServerConf
 from sansio_pingora.transport import SocketAddr
 from sansio_pingora_posix.addresses import resolve, sockaddr
+from sansio_pingora_posix.identity import Identity
 
 __all__ = ["check_conf"]
 
 
-def check_conf(conf: ServerConf) -> list[str]:
-    """One line for everything that would keep the server from starting; nothing is changed, and no port is taken."""
+def check_conf(conf: ServerConf, *, is_start: bool = True) -> list[str]:
+    """One line for everything that would keep the server from starting; nothing is changed, and no port is taken.
+
+    Not *is_start*: it runs already, perhaps as another user, and only what it can still take over is looked at.
+    """
+    if not is_start:
+        return [*_of_sources(conf), *_of_upstreams(conf)]
     return [
+        *_of_identity(conf),
         *_of_file(conf, "error_log", conf.error_log),
+        *_of_file(conf, "pid_file", conf.pid_file),
+        *_of_working_directory(conf),
         *_of_path(conf, "upgrade_sock", conf.upgrade_sock),
         *_of_sources(conf),
         *_of_services(conf),
+        *_of_upstreams(conf),
     ]
+
+
+def _of_identity(conf: ServerConf) -> Iterator[str]:
+    known = True
+    for key, name in (("user", conf.user), ("group", conf.group)):
+        try:
+            Identity.of(**{"user": None, "group": None, key: name})
+        except ValueError as exc:
+            known = False
+            yield f"{conf.place(key)} {exc}"
+    if known and os.geteuid() != 0 and Identity.of(conf.user, conf.group).is_other:
+        key = "group" if conf.user is None else "user"
+        yield f"{conf.place(key)} only root can become another {key}: start it as root, or leave {key} out"
+
+
+def _of_working_directory(conf: ServerConf) -> Iterator[str]:
+    name = conf.working_directory
+    if name is not None and not os.path.isdir(name):
+        yield f"{conf.place('working_directory')} the directory {name} does not exist: make it"
 
 
 def _of_file(conf: ServerConf, path: str, name: str | None) -> Iterator[str]:
@@ -76,14 +105,18 @@ def _of_services(conf: ServerConf) -> Iterator[str]:
                 yield from _of_path(conf, f"{place}.uds", addr.path)
             elif fault := _fault_of_address(addr):
                 yield f"{conf.place(f'{place}.tcp')} {addr}: {fault}"
+        if service.access_log is not None:
+            yield from _of_file(conf, f"services[{at}].access_log.path", service.access_log.path)
+
+
+def _of_upstreams(conf: ServerConf) -> Iterator[str]:
+    for at, service in enumerate(conf.services):
         for number, upstream in enumerate(service.upstreams):
             try:
                 resolve(SocketAddr.parse(upstream.address))
             except OSError as exc:
                 place = conf.place(f"services[{at}].upstreams[{number}].address")
                 yield f"{place} {upstream.address}: the name cannot be resolved ({exc.strerror}): correct it"
-        if service.access_log is not None:
-            yield from _of_file(conf, f"services[{at}].access_log.path", service.access_log.path)
 
 
 def _fault_of_address(addr: SocketAddr) -> str | None:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from enum import IntEnum
 from types import FrameType
 
-from sansio_pingora.listeners import ServerAddress
+from sansio_pingora.limits import Limits
+from sansio_pingora.listeners import AcceptPolicy, ServerAddress
 from sansio_pingora_posix.binding import bind
+from sansio_pingora_posix.tally import Tally, lane_policy
 
 __all__ = ["Control", "Stop", "install_signals"]
 
@@ -39,6 +41,8 @@ class Control:
         """For runtimes: what was asked so far."""
         self.keep_idle = False
         """For runtimes: at a graceful end, idle clients keep their connections until they speak or time out."""
+        self.place: tuple[Tally, int] | None = None
+        """Where other processes accept at the same sockets: the tally of their clients, and which of them this is."""
         self._done = threading.Event()
         self._wake: tuple[Callable[[], object], ...] = ()
         self._reloads: tuple[Callable[[], Callable[[], object]], ...] = ()
@@ -86,6 +90,10 @@ class Control:
         :raises Error: it cannot be bound.
         """
         return bind(address, sleep=sleep)
+
+    def accept_policy(self, limits: Limits, lane: int = 0, lanes: int = 1) -> AcceptPolicy:
+        """For runtimes: that of the lane with the number *lane* of *lanes*."""
+        return lane_policy(limits, lane, lanes, self.place)
 
     def await_admission(self) -> None:
         """For runtimes: blocks between the bind and the first accept, for as long as accepting is held back."""

@@ -46,9 +46,16 @@ class DescriptorTable:
                     os.chmod(address.addr.path, 0o666 if address.permissions is None else address.permissions)
             sock.listen(address.options.backlog)  # the old process may have had another backlog
         with self._lock:
-            self._used = [(one, used) for one, used in self._used if used.fileno() != -1]
+            self._used = [(one, used) for one, used in self._used if used.fileno() != -1 and used is not sock]
             self._used.append((name, sock))
         return sock
+
+    def prepare(self, address: ServerAddress) -> None:
+        """Have the socket for *address* now: the service that listens there takes it later.
+
+        :raises Error: it cannot be bound.
+        """
+        self.inherit(str(address), self.take(address))
 
     def in_use(self) -> list[tuple[str, socket.socket]]:
         """The sockets that services listen on, for a hand-over."""

@@ -32,12 +32,12 @@ class HandOverFailed(Exception):
 
 
 class Receiver:
-    """The new process's side. *path* is where the old one comes.
+    """The new process's side. *path* is where the old one comes; *owner*: its user, where it is not this one's.
 
     :raises HandOverFailed: another new process waits there, or nothing can be bound there.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, owner: int | None = None) -> None:
         self._path = path
         self._peer: socket.socket | None = None
         try:
@@ -58,6 +58,8 @@ class Receiver:
             try:
                 self._listener.bind(path)
                 os.chmod(path, 0o600)  # before listen: nobody gets in before
+                if owner is not None:
+                    os.chown(path, owner, -1, follow_symlinks=False)
                 self._listener.listen(8)
             except OSError as exc:
                 self._listener.close()
@@ -156,8 +158,12 @@ class Sender:
                 except OSError as exc:
                     raise HandOverFailed(f"the new process is gone: {exc.strerror or exc}; see its log") from exc
         finally:
-            for _, sock in self._sockets:
-                sock.close()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the sockets; repeated calls are harmless."""
+        for _, sock in self._sockets:
+            sock.close()
 
     def _connect(self) -> socket.socket:
         attempt = 0

@@ -17,6 +17,7 @@ from sansio_pingora_posix.faults import errno_name
 from sansio_pingora_posix.logs import write_log
 from sansio_pingora_posix.socket_options import prepare_accepted
 from sansio_pingora_posix.socket_probe import SocketProbe
+from sansio_pingora_posix.tally import SharedPolicy
 from sansio_pingora_posix.timed_socket import TimedProbe
 
 __all__ = ["Listener"]
@@ -29,22 +30,24 @@ class Listener:
 
     It keeps a spare descriptor: when no other is left, that one is let go for a moment, so that a
     waiting client is closed at once instead of hanging in the backlog. *admits* is asked about each client
-    before anything is spent on it, and must not block.
+    before anything is spent on it, and must not block. *limit*: so many are accepted at a wake-up.
     """
 
-    __slots__ = ("_admits", "_options", "_probe", "_spare", "_turning_away", "address", "sock")
+    __slots__ = ("_admits", "_limit", "_options", "_probe", "_spare", "_turning_away", "address", "sock")
 
     def __init__(
         self,
         sock: socket.socket,
         address: ServerAddress,
         admits: Callable[[SocketAddr | None], bool] | None = None,
+        limit: int = 64,
     ) -> None:
         self.sock = sock
         self.address = address
         self._options = address.options
         self._probe = TimedProbe if address.options.timestamps else SocketProbe
         self._admits = admits
+        self._limit = limit
         self._spare: int | None = _spare_descriptor()
         self._turning_away = threading.Lock()  # lanes share a listener
 
@@ -52,14 +55,16 @@ class Listener:
         """The address that it is bound to, with the real port."""
         return str(socket_addr(self.sock.getsockname(), self.sock.family) or self.address)
 
-    def accept(self, policy: AcceptPolicy, now: float, limit: int = 64) -> list[tuple[socket.socket, TransportInfo]]:
-        """Accept what waits, at most *limit* and as the policy allows: non-blocking sockets, their options applied.
+    def accept(self, policy: AcceptPolicy, now: float) -> list[tuple[socket.socket, TransportInfo]]:
+        """Accept what waits, up to the limit and as the policy allows: non-blocking sockets, their options applied.
 
         Every one returned is counted: report its end with ``policy.closed``. Afterwards look at
         ``policy.accepting``, and do not watch the socket while that is false.
         """
         accepted: list[tuple[socket.socket, TransportInfo]] = []
-        for _ in range(limit):
+        if isinstance(policy, SharedPolicy):
+            policy.look_around(now)
+        for _ in range(self._limit):
             if not policy.accepting:
                 break
             try:

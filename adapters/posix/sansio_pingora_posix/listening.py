@@ -13,6 +13,10 @@ from sansio_pingora_posix.listener import Listener
 
 __all__ = ["ListeningSet"]
 
+_ACCEPTS = 64
+_SHARED_ACCEPTS = 4
+"""Accepted at a wake-up when lanes or processes share a socket, so that a burst is spread over them."""
+
 
 class ListeningSet:
     """Listeners that close together: when the last of *lanes* has let go of them."""
@@ -45,9 +49,10 @@ class ListeningSet:
         listening._admission = admission
         listening._patience = patience
         admits = None if admission is None else admission.at_once
+        limit = _SHARED_ACCEPTS if control.place is not None or lanes > 1 else _ACCEPTS
         try:
             for address in addresses:
-                listening.listeners.append(Listener(control.bind(address, sleep), address, admits))
+                listening.listeners.append(Listener(control.bind(address, sleep), address, admits, limit))
         except BaseException:
             listening.close()
             raise

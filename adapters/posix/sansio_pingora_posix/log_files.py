@@ -7,8 +7,11 @@ import logging
 import os
 import threading
 from collections import deque
+from weakref import WeakSet
 
-__all__ = ["LineFile", "ReopeningHandler"]
+from sansio_pingora_posix.identity import ITSELF, Identity
+
+__all__ = ["LineFile", "ReopeningHandler", "open_log", "rest_log_files"]
 
 _LOG = logging.getLogger("sansio_pingora")
 _MAX_WAITING = 100_000
@@ -19,19 +22,22 @@ _BATCH = 1000
 class LineFile:
     """Lines appended to a file by a thread of its own; :meth:`write` is for any thread and never waits.
 
+    A file that is made for it belongs to *identity*.
+
     :raises OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, identity: Identity = ITSELF) -> None:
         self._path = path
-        self._file = _open(path)
+        self._file = open_log(path, identity)
         self._lines: deque[str] = deque()
         self._work = threading.Event()
         self._reopen = False
-        self._closing = False
+        self._resting = False
         self._thrown_away = 0
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        _FILES.add(self)
 
     def write(self, line: str) -> None:
         """Append *line* and a line break, soon."""
@@ -51,17 +57,25 @@ class LineFile:
             self._start()
         self._work.set()
 
+    def rest(self) -> None:
+        """Write what is left, and have no thread until the next line. Waits for the disk."""
+        thread = self._thread
+        if thread is not None:
+            self._resting = True
+            self._work.set()
+            thread.join()
+            self._thread = None
+            self._resting = False
+
     def close(self) -> None:
-        """Write what is left, and close. Waits for the disk."""
-        self._closing = True
-        self._work.set()
-        if self._thread is not None:
-            self._thread.join()
-        else:
+        """Write what is left, and close. Waits for the disk; repeated calls are harmless."""
+        self.rest()
+        if self._file != -1:
             os.close(self._file)
+            self._file = -1
 
     def _start(self) -> None:
-        # Not before the first line: a thread would not outlive a fork.
+        # Not before the first line: a thread does not outlive a fork.
         with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="sansio-pingora-log", daemon=True)
@@ -80,14 +94,13 @@ class LineFile:
             if self._reopen:
                 self._reopen = False
                 try:
-                    file = _open(self._path)
+                    file = open_log(self._path)
                 except OSError as exc:
                     _LOG.error("%s cannot be opened again, the old file is written on: %s", self._path, exc)
                 else:
                     os.close(self._file)
                     self._file = file
-            if self._closing and not self._lines:
-                os.close(self._file)
+            if self._resting and not self._lines:
                 return
 
     def _put(self, data: bytes) -> None:
@@ -101,9 +114,9 @@ class LineFile:
 class ReopeningHandler(logging.Handler):
     """A handler of the logging module over a :class:`LineFile`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, identity: Identity = ITSELF) -> None:
         super().__init__()
-        self._file = LineFile(path)
+        self._file = LineFile(path, identity)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append *record*, soon."""
@@ -123,5 +136,26 @@ class ReopeningHandler(logging.Handler):
         super().close()
 
 
-def _open(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+_FILES: WeakSet[LineFile] = WeakSet()
+
+
+def rest_log_files() -> None:
+    """Let every :class:`LineFile` write what is left and be without a thread: before a fork, and before a hard end."""
+    for file in list(_FILES):
+        file.rest()
+
+
+def open_log(path: str, identity: Identity = ITSELF) -> int:
+    """A descriptor that appends to the file at *path*. One that is made for it belongs to *identity*.
+
+    One that was there keeps its owner: it may be a link to something that is nobody's to give away.
+
+    :raises OSError: it cannot be opened.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    try:
+        made = os.open(path, flags | os.O_EXCL, 0o640)
+    except FileExistsError:
+        return os.open(path, flags, 0o640)
+    identity.own(made)
+    return made

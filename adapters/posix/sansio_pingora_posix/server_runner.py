@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import selectors
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, assert_never
 
 from sansio_pingora.server import (
@@ -72,6 +74,7 @@ class ServerRunner:
         upgrade_sock: str,
         upgrade_retries: int = 5,
         upgrade_timeout: float = 60.0,
+        upgrade_owner: int | None = None,
         on_phase: Callable[[ExecutionPhase], object] = lambda _phase: None,
         on_up: Callable[[], object] = lambda: None,
     ) -> None:
@@ -81,14 +84,21 @@ class ServerRunner:
         self._upgrade_sock = upgrade_sock
         self._upgrade_retries = upgrade_retries
         self._upgrade_timeout = upgrade_timeout
+        self._upgrade_owner = upgrade_owner
         self._on_phase = on_phase
         self._on_up = on_up
         self._receiver: Receiver | None = None
+        self._receiving: threading.Thread | None = None
         self._sender: Sender | None = None
         self._code: int | None = None
         self._inbox: deque[Callable[[float], object]] = deque()
         self._bell, self._ear = socket.socketpair()
         self._bell.setblocking(False)
+        self._ear.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self.watch(self._ear, partial(self._ear.recv, 4096))
+        self.failure: str | None = None
+        """What went wrong, where something has."""
 
     # ── from anywhere ────────────────────────────────────────────────────────────────
 
@@ -119,6 +129,23 @@ class ServerRunner:
         """A launcher's: *name* has ended."""
         self.post(lambda now: self._lifecycle.service_ended(name, error, now))
 
+    # ── in the runner's thread ───────────────────────────────────────────────────────
+
+    def watch(self, sock: socket.socket, act: Callable[[], object]) -> None:
+        """Call *act* when there is something to read at *sock*, until :meth:`forget`."""
+        self._selector.register(sock, selectors.EVENT_READ, act)
+
+    def forget(self, sock: socket.socket) -> None:
+        """Look no longer."""
+        self._selector.unregister(sock)
+
+    def forget_hand_over(self) -> None:
+        """In a process forked from this one: its descriptors would keep locks and connections of the parent alive."""
+        if self._receiver is not None:
+            self._receiver.close()
+        if self._sender is not None:
+            self._sender.close()
+
     # ── driving ──────────────────────────────────────────────────────────────────────
 
     def run(self) -> int:
@@ -139,6 +166,7 @@ class ServerRunner:
                 self._receiver.close()
             if self._sender is not None:
                 self._sender.give_up()
+            self._selector.close()
             self._bell.close()
             self._ear.close()
         return self._code
@@ -146,11 +174,8 @@ class ServerRunner:
     def _wait(self) -> None:
         deadline = self._lifecycle.deadline
         left = _LONGEST_WAIT if deadline == math.inf else deadline - time.monotonic()
-        self._ear.settimeout(min(max(left, 0.001), _LONGEST_WAIT))
-        try:
-            self._ear.recv(4096)
-        except TimeoutError:
-            return
+        for key, _ in self._selector.select(min(max(left, 0.001), _LONGEST_WAIT)):
+            key.data()
 
     def _obey(self) -> None:
         while commands := self._lifecycle.take_commands():
@@ -162,6 +187,8 @@ class ServerRunner:
             case EnterPhase(phase):
                 self._on_phase(phase)
             case Report(level, text):
+                if level == "ERROR":
+                    self.failure = text
                 _LOG.log(logging.getLevelNamesMapping()[level], "%s", text)
             case StartService(name, delay):
                 self._launcher.start(name, delay, self)
@@ -170,7 +197,8 @@ class ServerRunner:
             case AbortService(name):
                 self._launcher.abort(name)
             case ReceiveDescriptors():
-                threading.Thread(target=self._receive, name="sansio-pingora-upgrade", daemon=True).start()
+                self._receiving = threading.Thread(target=self._receive, name="sansio-pingora-upgrade", daemon=True)
+                self._receiving.start()
             case SendDescriptors():
                 self._send()
             case StopSending():
@@ -187,14 +215,19 @@ class ServerRunner:
 
     def _receive(self) -> None:
         try:
-            self._receiver = receiver = Receiver(self._upgrade_sock)
+            self._receiver = receiver = Receiver(self._upgrade_sock, self._upgrade_owner)
             for name, sock in receiver.receive(self._upgrade_timeout):
                 self._table.inherit(name, sock)
         except HandOverFailed as exc:
             reason = str(exc)
             self.post(lambda now: self._lifecycle.descriptors_refused(reason, now))
         else:
-            self.post(self._lifecycle.descriptors_received)
+            self.post(self._received)
+
+    def _received(self, now: float) -> None:
+        assert self._receiving is not None
+        self._receiving.join()  # it has done its work; what follows may fork
+        self._lifecycle.descriptors_received(now)
 
     def _send(self) -> None:
         sender = self._sender = Sender(
@@ -217,7 +250,8 @@ class ServerRunner:
             try:
                 self._receiver.acknowledge()
             except HandOverFailed as exc:
-                _LOG.error("%s, so this one ends", exc)
+                self.failure = f"{exc}, so this one ends"
+                _LOG.error("%s", self.failure)
                 self._lifecycle.signal(ShutdownSignal.FAST_SHUTDOWN, time.monotonic())
                 return
             self._receiver.close()

@@ -15,6 +15,7 @@ from sansio_pingora.services import AnyService, BackgroundService, Service
 from sansio_pingora_posix.control import Control
 from sansio_pingora_posix.descriptors import DescriptorTable
 from sansio_pingora_posix.server_runner import ServerRunner
+from sansio_pingora_posix.tally import Tally
 
 __all__ = ["ServiceControl", "ServiceThreads"]
 
@@ -75,13 +76,24 @@ class _Ready:
 
 
 class ServiceThreads:
-    """A launcher of threads. Those that do not end when the server does are left behind: they are daemons."""
+    """A launcher of threads. Those that do not end when the server does are left behind: they are daemons.
 
-    def __init__(self, services: Mapping[str, AnyService], table: DescriptorTable, serve: Serve, drive: Drive) -> None:
+    *places*: by the name of a service, where other processes serve it too; see :class:`Control`.
+    """
+
+    def __init__(
+        self,
+        services: Mapping[str, AnyService],
+        table: DescriptorTable,
+        serve: Serve,
+        drive: Drive,
+        places: Mapping[str, tuple[Tally, int]] | None = None,
+    ) -> None:
         self._services = services
         self._table = table
         self._serve = serve
         self._drive = drive
+        self._places = {} if places is None else places
         self._admitted = False
         self.controls: dict[str, ServiceControl] = {}
         """Of the services that listen and run."""
@@ -96,6 +108,7 @@ class ServiceThreads:
             run = partial(service.start_with_ready_notifier, watch, _Ready(partial(runner.ready, name)))
         else:
             control = self.controls[name] = ServiceControl(self._table, partial(runner.ready, name))
+            control.place = self._places.get(name)
             if self._admitted:
                 control.admit()
             run = partial(self._serve, service, control)

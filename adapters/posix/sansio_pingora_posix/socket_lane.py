@@ -31,12 +31,11 @@ Done = Callable[[Any, "Exception | None", float], None]
 class SocketLane(LaneRunner):
     """Accepts, dials and carries bytes over sockets; a runtime supplies readiness and a place to run calls."""
 
-    def __init__(self, poller: Poller, policy: AcceptPolicy | None = None, *, accept_limit: int = 64) -> None:
+    def __init__(self, poller: Poller, policy: AcceptPolicy | None = None) -> None:
         super().__init__(policy)
         self.poller = poller
         self._doors: list[_Door] = []
         self._dials: dict[tuple[int, int], Connecting] = {}
-        self._accept_limit = accept_limit
         self._let_go: Callable[[], None] = _nothing
         self.calls = 0
         """Calls under way off the lane."""
@@ -73,7 +72,7 @@ class SocketLane(LaneRunner):
 
     def accept_from(self, listener: Listener, acceptor: Acceptor, now: float) -> None:
         """Take the transports that wait at *listener*."""
-        for sock, info in listener.accept(self.policy, now, self._accept_limit):
+        for sock, info in listener.accept(self.policy, now):
             self.admit(sock, info.peer, partial(self._enter, acceptor, sock, info), now)
         self.listen()
 

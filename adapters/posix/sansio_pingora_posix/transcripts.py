@@ -21,7 +21,7 @@ class TranscriptFolder:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._prefix = f"{int(time.time())}-{os.getpid()}"
+        self._started = int(time.time())
         try:
             os.makedirs(path, 0o700, exist_ok=True)
         except OSError as exc:
@@ -29,7 +29,8 @@ class TranscriptFolder:
 
     def begin(self, name: str) -> _TranscriptFile:
         """A new file; see :class:`sansio_pingora.testing.recording.Sink`."""
-        return _TranscriptFile(os.path.join(self._path, f"{self._prefix}-{name}"))
+        # Asked here: workers are forked from the process that has made this.
+        return _TranscriptFile(os.path.join(self._path, f"{self._started}-{os.getpid()}-{name}"))
 
 
 class _TranscriptFile:

@@ -32,8 +32,8 @@ class ThreadLane(SocketLane):
 
     poller: EpollPoller | SelectorPoller
 
-    def __init__(self, workers: Workers, policy: AcceptPolicy | None = None, *, accept_limit: int = 64) -> None:
-        super().__init__(new_poller(), policy, accept_limit=accept_limit)
+    def __init__(self, workers: Workers, policy: AcceptPolicy | None = None) -> None:
+        super().__init__(new_poller(), policy)
         self._workers = workers
         self._answers: deque[Answer] = deque()
         self._woken = False

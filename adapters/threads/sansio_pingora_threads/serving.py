@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from sansio_pingora.listeners import AcceptPolicy, Admission, ConnectionFilter, ServerAddress
+from sansio_pingora.listeners import Admission, ConnectionFilter, ServerAddress
 from sansio_pingora.machine import Application, Connection, Lane, Receiver
 from sansio_pingora.transport import DialOptions, SocketAddr
 from sansio_pingora_posix import ClientCall, Control, ListeningSet, install_signals
@@ -20,9 +20,6 @@ __all__ = ["CAN_AWAIT", "NAME", "connect", "run", "serve"]
 NAME = "threads"
 CAN_AWAIT = False
 """Whether callbacks may be ``async def``."""
-
-_SHARED_ACCEPTS = 4
-"""Accepted at a wake-up when lanes share a socket, so that a burst is spread over them."""
 
 
 def serve(
@@ -106,9 +103,7 @@ def _serve_lanes(
 
     def drive(number: int) -> None:
         # A lane and its machines are made in the thread that drives them.
-        lane = ThreadLane(
-            workers, _share(application, number, threads), accept_limit=64 if threads == 1 else _SHARED_ACCEPTS
-        )
+        lane = ThreadLane(workers, control.accept_policy(application.limits, number, threads))
         try:
             control.on_stop(lane.wake)
             now = time.monotonic()
@@ -135,16 +130,6 @@ def _serve_lanes(
         workers.close()
     if failures:
         raise failures[0]
-
-
-def _share(application: Application, number: int, threads: int) -> AcceptPolicy:
-    """The policy of one lane: the lanes share nothing, so each gets its part of the ceilings."""
-    limits = application.limits
-    most = limits.max_connections
-    if most is not None:
-        most = most // threads + (1 if number < most % threads else 0)
-    rate = None if limits.accept_rate is None else limits.accept_rate / threads
-    return AcceptPolicy(max_connections=most, accept_rate=rate)
 
 
 @contextlib.contextmanager

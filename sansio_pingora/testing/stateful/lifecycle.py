@@ -32,6 +32,7 @@ from sansio_pingora.services import FailurePolicy, ServiceGraph
 __all__ = ["LifecycleMachine", "Lifecyclelike"]
 
 _NAMES = "abcd"
+_POLICIES = (FailurePolicy.FAIL, FailurePolicy.RETRY, FailurePolicy.CONTINUE, FailurePolicy.RESTART)
 _NEEDS = {"a": "b", "c": "a"}
 _GRACE, _STOP = 10.0, 2.0
 
@@ -86,7 +87,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             graph.add(name)
         for name, needs in _NEEDS.items():
             graph.add_dependency(name, needs)
-        policies = {"a": FailurePolicy.FAIL, "b": FailurePolicy.RETRY, "c": FailurePolicy.CONTINUE}
+        policies = dict(zip(_NAMES, _POLICIES, strict=True))
         self.machine: Lifecyclelike = self.make(graph, policies, grace_period=_GRACE, stop_timeout=_STOP)
         self.now = 0.0
         self.running: set[str] = set()
@@ -164,7 +165,8 @@ class LifecycleMachine(RuleBasedStateMachine):
         if error is None or name == "c":
             self.ready.add(name)
         self.machine.service_ended(name, error, self.now)
-        if name == "b" and error is not None and self.ending_since is None:
+        is_again = name == "b" or (name == "d" and ExecutionPhase.RUNNING in self.phases)
+        if is_again and error is not None and self.ending_since is None:
             self.retries.setdefault(name, self.now)
         self.obey()
 
