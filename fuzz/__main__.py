@@ -88,7 +88,7 @@ def main() -> int:
     if options.run is not None:
         return _one(names[0], options.run)
     if options.replay:
-        return _replay(names, Coverage())
+        return _replay([name for name in names if TARGETS[name].replays], Coverage())
     if options.engine == "atheris":
         from fuzz.with_atheris import campaigns
 
