@@ -171,7 +171,7 @@ class ServerLifecycle:
 
     @property
     def running(self) -> list[str]:
-        """The services that were started and have not ended."""
+        """The services that were started and have not ended, each behind those that it depends on."""
         return [name for name, life in self._lives.items() if life.running]
 
     # ── input ────────────────────────────────────────────────────────────────────────
@@ -357,13 +357,13 @@ class ServerLifecycle:
         self._move(Move.SHUT_DOWN)
         self._move(Move.DRAIN)
         self._phase_end = now + self._grace_period
-        self._commands += [DrainService(name, handed_over) for name in self.running]
+        self._commands += [DrainService(name, handed_over) for name in reversed(self.running)]
         self._look_for_end(now)
 
     def _stop(self, now: float) -> None:
         self._move(Move.STOP)
         self._phase_end = now + self._stop_timeout
-        self._commands += [AbortService(name) for name in self.running]
+        self._commands += [AbortService(name) for name in reversed(self.running)]
         self._look_for_end(now)
 
     def _look_for_end(self, now: float) -> None:

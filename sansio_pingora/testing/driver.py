@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
 from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.listeners import AcceptPolicy, LaneEnd
 from sansio_pingora.machine import (
     Admit,
     CancelDial,
@@ -21,6 +22,7 @@ from sansio_pingora.machine import (
     Endpoint,
     Lane,
     LogLine,
+    Member,
     RunFilter,
     StopFilters,
 )
@@ -103,11 +105,16 @@ class Driver:
         """For oracles: what came from clients, in its pieces, by the name of the end; None: nobody wants to know."""
         self._armed = math.inf
         self._inside = False
+        self.dead = False
+        """Its process is gone."""
         self._rng = world.rng.fork(f"driver {name}")
         self._upstreams = 0
         world.drivers.append(self)
         self.acceptor = application.open(self.lane, world.now, EPOCH + world.now)
         self.settle()
+
+        self.end = LaneEnd(self.lane, AcceptPolicy())
+        self.end.acceptor = self.acceptor
 
     # ── input ────────────────────────────────────────────────────────────────────────
 
@@ -117,6 +124,8 @@ class Driver:
         :raises OracleBroken: an exception came out of the core (I-15), or the lane broke another invariant.
         """
         world = self.world
+        if self.dead:
+            return
         if self._inside:
             raise AssertionError("the driver was entered from inside a machine")
         try:
@@ -136,11 +145,32 @@ class Driver:
     def _accept(self, end: End, info: TransportInfo, now: float) -> None:
         self._bind(self.acceptor.accept(info, now), end)
 
-    def drain(self) -> None:
-        """Tell the application to end: finish what is there, take no more."""
+    def drain(self, grace_period: float = math.inf, *, keep_idle: bool = False) -> None:
+        """Tell the application to end: finish what is there in *grace_period* seconds, take no more."""
         self.world.note(self.name, "drain", 0)
         self.world.unlisten(self)
-        self.deliver(self.acceptor.drain)
+        self.deliver(lambda now: self.end.drain(grace_period, now, _raise, keep_idle=keep_idle))
+        if self.end.deadline != math.inf:
+            self.world.at(self.end.deadline, self._grace_over)
+
+    def abort(self) -> None:
+        """End every transport now."""
+        self.world.note(self.name, "abort", 0)
+        self.deliver(lambda now: self.end.abort(now, _raise))
+
+    def _grace_over(self, _: None) -> None:
+        if not self.dead and self.world.now >= self.end.deadline:
+            self.abort()
+
+    def die(self) -> None:
+        """Its process is killed: the kernel closes what it had open, and nobody hears of anything."""
+        self.dead = True
+        self.world.drivers.remove(self)
+        for socket in list(self.sockets):
+            socket.end.close()
+        for attempt in self.dials.values():
+            attempt.cancelled = True
+        self.stop()
 
     def _bind(self, endpoint: Endpoint, end: End) -> None:
         socket = Socket(self, end, endpoint)
@@ -371,6 +401,10 @@ class Driver:
     def _answer_stale(self, key: tuple[Coordinator, int]) -> None:
         coordinator, token = key
         self.deliver(coordinator.resume, token, None)
+
+
+def _raise(_member: Member, exc: Exception, _now: float) -> None:
+    raise exc
 
 
 class _Dialing:

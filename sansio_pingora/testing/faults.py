@@ -120,6 +120,20 @@ _NAMED = (
     "drain",
     "hand-over",
     "drain amid a hand-over",
+    # the life of a server
+    "signal SIGTERM",
+    "signal SIGINT",
+    "signal SIGQUIT",
+    "service fails to start",
+    "server killed",
+    "hand-over goes well",
+    "hand-over dies",
+    "hand-over never acknowledged",
+    "hand-over twice",
+    "hand-over fails",
+    "hand-over withdrawn",
+    "hand-over withdrawn before it was up",
+    "hand-over acknowledged too late",
 )
 
 _HOOKS = (

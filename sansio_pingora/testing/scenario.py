@@ -260,9 +260,13 @@ def build_world(
 ) -> tuple[World, Case]:
     """The world of *seed*, before anything has happened in it; *rng* decides in its place, if it is given."""
     if application is None:
+        from sansio_pingora.testing.server_worlds import build_server_world, is_about_servers  # deferred: as above
         from sansio_pingora.testing.sim_proxy import (
             random_proxy,
         )  # deferred: whoever brings an application needs no proxy
+
+        if rng is None and is_about_servers(seed):
+            return build_server_world(seed)
 
         application = random_proxy
     dice = rng

@@ -117,8 +117,8 @@ def test_term_drains_and_ends_with_the_last_service():
         EnterPhase(P.GRACEFUL_TERMINATE),
         EnterPhase(P.SHUTDOWN_STARTED),
         EnterPhase(P.SHUTDOWN_GRACE_PERIOD),
-        DrainService("web", handed_over=False),
         DrainService("db", handed_over=False),
+        DrainService("web", handed_over=False),
     ]
     assert machine.deadline == 40.0
     machine.service_ended("web", None, 11.0)
@@ -153,6 +153,17 @@ def test_int_aborts():
     machine = running()
     machine.signal(INT, 10.0)
     assert said(machine) == [EnterPhase(P.SHUTDOWN_STARTED), EnterPhase(P.SHUTDOWN_RUNTIMES), AbortService("web")]
+
+
+@pytest.mark.parametrize(("signal", "kind"), [(TERM, DrainService), (ShutdownSignal.FAST_SHUTDOWN, AbortService)])
+def test_services_are_told_to_end_before_what_they_depend_on(signal, kind):
+    machine = life(web="cache db", cache="", db="cache")
+    machine.bootstrap(0.0)
+    for name in ("cache", "db", "web"):
+        machine.service_ready(name, 1.0)
+    said(machine)
+    machine.signal(signal, 10.0)
+    assert [command.name for command in said(machine) if isinstance(command, kind)] == ["web", "db", "cache"]
 
 
 def test_a_hand_over_ends_when_the_new_process_has_acknowledged():
