@@ -150,17 +150,31 @@ class Driver:
         self.world.note(self.name, "drain", 0)
         self.world.unlisten(self)
         self.deliver(lambda now: self.end.drain(grace_period, now, _raise, keep_idle=keep_idle))
-        if self.end.deadline != math.inf:
-            self.world.at(self.end.deadline, self._grace_over)
+        self._arm_end()
 
     def abort(self) -> None:
         """End every transport now."""
         self.world.note(self.name, "abort", 0)
         self.deliver(lambda now: self.end.abort(now, _raise))
 
-    def _grace_over(self, _: None) -> None:
-        if not self.dead and self.world.now >= self.end.deadline:
+    def _arm_end(self) -> None:
+        if self.end.deadline != math.inf:
+            self.world.at(self.end.deadline, self._end_times_out)
+
+    def _end_times_out(self, _: None) -> None:
+        if self.dead:
+            return
+        over = False
+
+        def handle_timeout(now: float) -> None:
+            nonlocal over
+            over = self.end.handle_timeout(now)
+
+        self.deliver(handle_timeout)
+        if over:
             self.abort()
+        else:
+            self._arm_end()
 
     def die(self) -> None:
         """Its process is killed: the kernel closes what it had open, and nobody hears of anything."""

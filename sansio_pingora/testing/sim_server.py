@@ -391,7 +391,9 @@ class Process:
             self.driver.drain(self.plan.grace_period, keep_idle=handed_over)
 
     def _grace_over(self, _: None) -> None:
-        if self.alive:
+        if self.alive and EDGE in self._running and self.driver is not None:
+            if not self.driver.sockets and not self.driver.filters:
+                self._broken("nothing was under way, and it waited until the end of the grace period")
             self._note_cut()
 
     def _note_cut(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.pages import blocks, page
 
 PAGE = page("testing.md")
-TOY, PROPERTY, MENDED, HTTP2, STATEFUL, MODELS, RECORDING, NETWORK, NETWORK_WITH_PROXY, FIXTURE = blocks(PAGE)
+TOY, PROPERTY, MENDED, HTTP2, STATEFUL, MODELS, RECORDING, NETWORK, NETWORK_WITH_PROXY, SERVERS, FIXTURE = blocks(PAGE)
 
 
 def found_by(names, most=400):
@@ -86,3 +86,7 @@ def test_the_fixture(serve_app):
     names: dict = {}
     exec(FIXTURE, names)
     names["test_hello"](serve_app)
+
+
+def test_servers():
+    exec(SERVERS, {})

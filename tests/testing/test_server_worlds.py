@@ -23,16 +23,14 @@ def run(seed):
     return world
 
 
-def broken(seeds=SEEDS):
-    """What the oracles say, by seed."""
-    complaints = {}
-    for seed in seeds:
+def complaints():
+    """What the oracles say of some seeds."""
+    for seed in SEEDS:
         try:
             run(seed)
         except OracleBroken as exc:
             assert exc.invariant == "I-13"
-            complaints[seed] = exc.complaint
-    return complaints
+            yield exc.complaint
 
 
 @pytest.mark.parametrize("first", SEEDS[::20])
@@ -69,26 +67,27 @@ def test_an_old_process_that_ends_though_the_hand_over_failed(monkeypatch):
     monkeypatch.setattr(
         ServerLifecycle, "hand_over_failed", lambda self, _reason, now: ServerLifecycle.handed_over(self, now)
     )
-    assert any("nobody else does" in complaint or "refused" in complaint for complaint in broken().values())
+    assert any("nobody else does" in complaint or "refused" in complaint for complaint in complaints())
 
 
 def test_a_new_process_that_takes_the_sockets_and_does_not_accept(monkeypatch):
     def acknowledge(self):
         self.meeting.acknowledge(self)
         self.admitted = True
+        self.up_at = self.world.now
 
     monkeypatch.setattr(Process, "_acknowledge", acknowledge)
-    assert any("for ever" in complaint or "unanswered" in complaint for complaint in broken().values())
+    assert any("for ever" in complaint or "unanswered" in complaint for complaint in complaints())
 
 
 def test_a_drain_that_aborts(monkeypatch):
     monkeypatch.setattr(Driver, "drain", lambda self, grace_period, *, keep_idle: self.abort())
-    assert any("nothing was aborted" in c or "no end was asked for" in c for c in broken().values())
+    assert any("nothing was aborted" in c or "no end was asked for" in c for c in complaints())
 
 
 def test_a_drain_that_never_tells_anybody(monkeypatch):
     monkeypatch.setattr(Driver, "drain", lambda self, grace_period, *, keep_idle: None)
-    assert broken()
+    assert any("nothing was under way" in complaint for complaint in complaints())
 
 
 def test_a_lifecycle_that_starts_everything_at_once(monkeypatch):
@@ -100,7 +99,7 @@ def test_a_lifecycle_that_starts_everything_at_once(monkeypatch):
 
     begun = ServerLifecycle._begin
     monkeypatch.setattr(ServerLifecycle, "_begin", begin)
-    assert any("depends on, is ready" in complaint for complaint in broken().values())
+    assert any("depends on, is ready" in complaint for complaint in complaints())
 
 
 def test_a_lifecycle_that_ends_the_other_way_round(monkeypatch):
@@ -111,9 +110,9 @@ def test_a_lifecycle_that_ends_the_other_way_round(monkeypatch):
 
     taken = ServerLifecycle.take_commands
     monkeypatch.setattr(ServerLifecycle, "take_commands", take_commands)
-    assert any("is told to end before" in complaint for complaint in broken().values())
+    assert any("is told to end before" in complaint for complaint in complaints())
 
 
 def test_a_lifecycle_that_waits_longer_than_it_has_to(monkeypatch):
     monkeypatch.setattr(ServerLifecycle, "_look_for_end", lambda self, now: None)
-    assert any("it ends at" in complaint for complaint in broken().values())
+    assert any("it ends at" in complaint for complaint in complaints())
