@@ -13,13 +13,14 @@ from importlib import import_module
 from typing import Any
 
 from sansio_pingora._runtimes import load_runtime
-from sansio_pingora._serve import serve_with
+from sansio_pingora._serve import is_in_force, serve_with
 from sansio_pingora.errors import Error, LocalProtocolError
 from sansio_pingora.limits import Limits
 from sansio_pingora.listeners import ServerAddress, Tls
 from sansio_pingora.machine import Lane
 from sansio_pingora.proxy import ProxyHttp
 from sansio_pingora.server import ConfError, ExecutionPhase, RunArgs, Server, ServerLifecycle, ShutdownSignal
+from sansio_pingora.server.loading import check_values
 from sansio_pingora.services import BackgroundService, FailurePolicy, Service, ServiceGraph
 from sansio_pingora.session import Form, Routines, check_form, form_of
 
@@ -41,6 +42,8 @@ def check_services(server: Server) -> None:
 
 def run_server(server: Server, args: RunArgs) -> int:
     """See :meth:`Server.run`."""
+    if not server.services:
+        raise LocalProtocolError("this server has no services: add_service(...) first")
     posix = import_module("sansio_pingora_posix")
     conf = server.configuration
     prepared = _prepare(server)
@@ -247,6 +250,8 @@ def _addresses_of(launcher: Any) -> dict[str, list[str]]:
 
 def _prepare(server: Server) -> dict[str, Callable[[Any], None]]:
     """What serves each service that listens; everything that can be checked before is checked now, and files read."""
+    if not server.configuration.places:  # made in code
+        check_values(server.configuration)
     prepared = {}
     for name, service in server.services.items():
         if isinstance(service, Service):
@@ -259,6 +264,9 @@ def _prepare(server: Server) -> dict[str, Callable[[Any], None]]:
 def _serving(server: Server, service: Service) -> Callable[[Any], None]:
     conf = server.configuration
     options = dict(service.options)
+    for limit, value in conf.common_limits.items():
+        if is_in_force(service.app, limit):
+            options.setdefault(limit, value)
     if conf.workers > 1:
         _share(options, conf.workers)
     if isinstance(service.app, ProxyHttp):

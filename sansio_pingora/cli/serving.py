@@ -50,7 +50,7 @@ def run_configured(arguments: Namespace) -> int:
         # Never opened: a test must not make log files.
         _server(opt, conf, {}).bootstrap()
         for warning in conf.warnings:
-            print(f"sansio-pingora: {warning}", file=sys.stderr)
+            print(f"sansio-pingora: warning: {warning}", file=sys.stderr)
         print(f"{arguments.conf} can be used")
         return 0
     arguments.conf = path  # to be read again, wherever the process is then

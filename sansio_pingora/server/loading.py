@@ -12,7 +12,7 @@ from sansio_pingora.server.conf_keys import KEYS, ROOT
 from sansio_pingora.server.kinds import ListOf, Reading, Record, Refused, suggestion
 from sansio_pingora.server.yaml_nodes import compose
 
-__all__ = ["ENVIRONMENT_PREFIX", "conf_from_yaml", "json_schema", "load_conf"]
+__all__ = ["ENVIRONMENT_PREFIX", "check_values", "conf_from_yaml", "json_schema", "load_conf"]
 
 ENVIRONMENT_PREFIX = "SANSIO_PINGORA_"
 """``SANSIO_PINGORA_THREADS=2`` and ``SANSIO_PINGORA_LIMITS__HEAD_TIMEOUT=5`` go before the file."""
@@ -63,6 +63,24 @@ def conf_from_yaml(text: str, name: str = "<text>", environ: Mapping[str, str] |
         places=reading.places,
         warnings=tuple(reading.warnings),
     )
+
+
+def check_values(conf: ServerConf) -> None:
+    """Hold a configuration that was made in code to what a file is held to.
+
+    :raises ConfError: a value of the wrong kind, or a limit that there is not.
+    """
+    usual = ServerConf()
+    given = {key: getattr(conf, key) for key, kind in KEYS.items() if not isinstance(kind, Refused)}
+    given = {key: value for key, value in given.items() if key != "services" and value != getattr(usual, key)}
+    try:
+        text = yaml.safe_dump({key: dict(value) if key == "limits" else value for key, value in given.items()})
+    except (yaml.YAMLError, TypeError, ValueError) as exc:
+        raise ConfError([f"ServerConf: {exc}"]) from exc
+    try:
+        conf_from_yaml(text)
+    except ConfError as exc:
+        raise ConfError([f"ServerConf: {one.partition(' ')[2]}" for one in exc.problems]) from None
 
 
 def _from_environment(environ: Mapping[str, str], reading: Reading) -> dict[str, Any]:

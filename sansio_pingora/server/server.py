@@ -82,6 +82,7 @@ class Server:
     def bootstrap(self) -> None:
         """Find out now what the run would otherwise fail for: options, runtime, forms of callbacks.
 
+        :raises ConfError: the configuration was made in code, of values that a file would be refused for.
         :raises ValueError: an option that does not go.
         :raises TypeError: a callback that the runtime cannot run.
         :raises ImportError: the runtime is not installed.
@@ -98,7 +99,7 @@ class Server:
         With ``daemon`` it returns twice: 0 in the process that has called it, once the daemon is ready, and in the
         daemon at its end. With ``workers`` this process leads them; a worker ends without returning.
 
-        :raises LocalProtocolError: it runs already, or has to fork and other threads run.
+        :raises LocalProtocolError: it runs already, or has no services, or has to fork and other threads run.
         :raises ChildProcessError: the daemon did not get ready; the text says why.
         :raises Error: with ``workers`` or ``user``: an address cannot be bound.
         :raises OSError: the ``pid_file`` cannot be written, or this process may not become ``user``.

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
-from sansio_pingora.server import ConfError, ServerConf, UpstreamTls, conf_from_yaml, json_schema, load_conf
+from sansio_pingora.apps import HttpServerApp
+from sansio_pingora.errors import LocalProtocolError
+from sansio_pingora.server import ConfError, Server, ServerConf, UpstreamTls, conf_from_yaml, json_schema, load_conf
+from sansio_pingora.services import Service
 from sansio_pingora.tls import ClientAuth
 from sansio_pingora.upstreams import ALPN
+from tests.adapters.harness import GET, client, until
 
 GOOD = """\
 version: 1
@@ -293,3 +298,50 @@ def test_the_schema_is_json_and_knows_every_key():
     assert schema["properties"]["services"]["items"]["required"] == ["name", "kind", "listeners"]
     assert schema["properties"]["threads"] == {"type": "integer", "minimum": 1}
     assert "daemon" in schema["properties"]
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"threads": "2"}, "ServerConf: threads takes a whole number of 1 or more, not '2'"),
+        ({"grace_period_seconds": -1}, "ServerConf: grace_period_seconds takes a number of 0 or more, not -1"),
+        ({"limits": {"head_timeuot": 1}}, "ServerConf: unknown key 'head_timeuot' (did you mean 'head_timeout'?)"),
+        ({"limits": {"head_timeout": "x"}}, "ServerConf: head_timeout takes a number of 0 or more, not 'x'"),
+        ({"workers": object()}, "ServerConf: "),
+    ],
+    ids=["text", "negative", "unknown", "limit", "object"],
+)
+def test_what_is_made_in_code_is_held_to_the_same(values, problem):
+    server = Server(conf=ServerConf(**values))
+    with pytest.raises(ConfError) as caught:
+        server.bootstrap()
+    assert str(caught.value).startswith(problem)
+
+
+def test_limits_made_in_code_are_in_force():
+    seen = []
+
+    class Looks(HttpServerApp):
+        def process_new_http(self, session):
+            seen.append((session.limits.max_head, session.limits.max_fields))
+            session.respond_error(404)
+
+    server = Server(conf=ServerConf(runtime="threads", limits={"max_head": 3000, "max_fields": 7}))
+    service = Service("a", Looks(), max_fields=9)
+    service.add_tcp("127.0.0.1:0")
+    server.add_service(service)
+    runner = threading.Thread(target=server.run)
+    runner.start()
+    until(lambda: server.addresses.get("a"))
+    host, _, port = server.addresses["a"][0].rpartition(":")
+    with client((host, int(port))) as peer:
+        peer.send(GET)
+        assert peer.status() == 404
+    server.shutdown()
+    runner.join(20)
+    assert seen == [(3000, 9)]
+
+
+def test_a_server_of_nothing_is_not_run():
+    with pytest.raises(LocalProtocolError, match="no services: add_service"):
+        Server().run()
