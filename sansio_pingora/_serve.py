@@ -174,7 +174,9 @@ def serve_with(
     _check_seconds("grace_period", grace_period)
     module = load_runtime(runtime)
     is_proxy = isinstance(app, ProxyHttp)
-    given = [listen] if isinstance(listen, str | ServerAddress | Tls) else list(listen)
+    given = list(listen) if isinstance(listen, Iterable) and not isinstance(listen, str) else [listen]
+    if connection_filter is not None and not hasattr(connection_filter, "should_accept"):
+        raise TypeError(f"a connection_filter is an object with should_accept(peer), not {connection_filter!r}")
     needed = (
         is_proxy or any(isinstance(address, Tls) for address in given) or not options.keys().isdisjoint(_TLS_OPTIONS)
     )
@@ -328,7 +330,7 @@ def _addresses(
             reloads.append(listening.prepare)
             addresses.append(listening.address)
         else:
-            addresses.append(ServerAddress.parse(address) if isinstance(address, str) else address)
+            addresses.append(address if isinstance(address, ServerAddress) else ServerAddress.parse(address))
     return addresses, reloads
 
 

@@ -39,7 +39,12 @@ class SocketAddr:
         """Read an address as a user types it.
 
         :raises ValueError: not an address; the message shows the forms.
+        :raises TypeError: not text.
         """
+        if not isinstance(text, str):
+            raise TypeError(
+                f"an address is text like '127.0.0.1:8080', '[::1]:8080' or 'unix:/run/x.sock', not {text!r}"
+            )
         if text.startswith("unix:"):
             if len(text) == 5:
                 raise ValueError("address 'unix:' names no path: write unix:/run/x.sock")

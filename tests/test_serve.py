@@ -425,3 +425,16 @@ def test_what_is_no_background_work_is_refused():
 def test_a_grace_period_is_a_number_of_seconds(seconds):
     with pytest.raises(ValueError, match="grace_period is a number of seconds, 0 or more"):
         serve(lambda request: Response(200), listen="127.0.0.1:0", runtime="threads", grace_period=seconds)
+
+
+@pytest.mark.parametrize("listen", [8080, None, [8080]], ids=repr)
+def test_an_address_is_text(listen):
+    with pytest.raises(TypeError, match=r"an address is text like '127\.0\.0\.1:8080'"):
+        serve(lambda request: Response(200), listen=listen, runtime="threads")
+
+
+def test_a_connection_filter_is_an_object():
+    with pytest.raises(TypeError, match=r"an object with should_accept\(peer\)"):
+        serve(
+            lambda request: Response(200), listen="127.0.0.1:0", runtime="threads", connection_filter=lambda peer: True
+        )

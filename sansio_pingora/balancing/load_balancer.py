@@ -20,6 +20,7 @@ from sansio_pingora.upstreams import HttpPeer
 __all__ = ["LoadBalancer"]
 
 _STEPS = 256
+_EXAMPLES = {"selection": "RoundRobin()", "health_check": "TcpHealthCheck()"}
 
 
 class LoadBalancer:
@@ -67,7 +68,11 @@ class LoadBalancer:
         longer, as *below*, a source of random numbers, says.
 
         :raises ValueError: an argument is out of its range, or not an address.
+        :raises TypeError: a selection or a health check that is none.
         """
+        for what, made, has in (("selection", selection, "build"), ("health_check", health_check, "threshold")):
+            if made is not None and (isinstance(made, type) or not hasattr(made, has)):
+                raise TypeError(f"{what} is an object, like {_EXAMPLES[what]}, not {made!r}")
         if parallel_health_check < 1:
             raise ValueError("parallel_health_check is the number of checks at once, 1 or more")
         for name, period in (("health_check", health_check_frequency), ("update", update_frequency)):

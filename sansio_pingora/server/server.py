@@ -66,7 +66,10 @@ class Server:
         """Run *service* too, from the next run on.
 
         :raises LocalProtocolError: there is one of that name.
+        :raises TypeError: *service* is none.
         """
+        if not isinstance(service, AnyService):
+            raise TypeError(f"a server runs a Service(name, app) or a BackgroundService, not {service!r}")
         handle = self.graph.add(service.name)
         self.services[service.name] = service
         return handle

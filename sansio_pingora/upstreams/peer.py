@@ -70,7 +70,7 @@ _NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za
 def _identify(
     kind: str, address: str | SocketAddr, sni: str, group_key: int
 ) -> tuple[SocketAddr, tuple[Hashable, ...]]:
-    parsed = SocketAddr.parse(address) if isinstance(address, str) else address
+    parsed = address if isinstance(address, SocketAddr) else SocketAddr.parse(address)
     if sni and not (_NAME.fullmatch(sni) or _is_address(sni)):
         raise ValueError(f"sni {sni[:80]!r} is no host name: letters, digits, hyphens and dots; others as xn--…")
     # Flat and of builtin values: hashing it costs what one attribute of a dataclass would.

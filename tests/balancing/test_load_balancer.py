@@ -17,6 +17,7 @@ from sansio_pingora.balancing import (
     LeastConnections,
     LoadBalancer,
     RoundRobin,
+    TcpHealthCheck,
     selection,
 )
 from sansio_pingora.testing import Random
@@ -193,3 +194,13 @@ def test_as_soon_as_3000_backends_are_visible_one_of_them_is_chosen():
     for thread in threads:
         thread.join()
     assert not failures
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"selection": "round_robin"}, {"selection": RoundRobin}, {"health_check": TcpHealthCheck}, {"health_check": 5}],
+    ids=repr,
+)
+def test_a_name_or_a_class_is_no_object(wrong):
+    with pytest.raises(TypeError, match=r"(selection|health_check) is an object, like \w+\(\), not "):
+        LoadBalancer(["127.0.0.1:1"], **wrong)

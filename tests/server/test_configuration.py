@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from sansio_pingora.apps import HttpServerApp
+from sansio_pingora.apps import HttpServerApp, Response
 from sansio_pingora.errors import LocalProtocolError
 from sansio_pingora.server import ConfError, Server, ServerConf, UpstreamTls, conf_from_yaml, json_schema, load_conf
 from sansio_pingora.services import Service
@@ -345,3 +345,8 @@ def test_limits_made_in_code_are_in_force():
 def test_a_server_of_nothing_is_not_run():
     with pytest.raises(LocalProtocolError, match="no services: add_service"):
         Server().run()
+
+
+def test_what_is_no_service_is_not_added():
+    with pytest.raises(TypeError, match=r"a server runs a Service\(name, app\) or a BackgroundService"):
+        Server().add_service(Response(200))

@@ -18,6 +18,7 @@ def found_by(names, most=400):
     quick(names["test_cutting_never_matters"])()  # found, not shrunk
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # what is found is not shrunk here
 def test_the_tutorial_finds_the_bug():
     names: dict = {}
     exec(TOY, names)

@@ -223,3 +223,9 @@ def test_what_is_none(name):
 def test_alpn_refuses_what_is_no_range(maximum, minimum):
     with pytest.raises(ValueError, match="HTTP versions"):
         ALPN.new(maximum, minimum)
+
+
+@pytest.mark.parametrize("address", [80, b"127.0.0.1:80", None], ids=repr)
+def test_an_address_is_text(address):
+    with pytest.raises(TypeError, match="an address is text like"):
+        HttpPeer(address)
