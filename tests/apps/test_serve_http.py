@@ -1,9 +1,12 @@
 """Handlers of whole requests."""
 
+from functools import partial
+
 import pytest
 
 from sansio_pingora.apps import HttpService, Request, Response, ServeHttp
 from sansio_pingora.errors import Error, ErrorType
+from sansio_pingora.modules import HttpModule, ResponseCompression
 from sansio_pingora.session import Call, Sleep, blocking
 from tests.apps.bench import CLIENT, body_of, get, http, post, status_of
 
@@ -266,3 +269,74 @@ def test_a_body_is_bytes_or_text(body):
 def test_a_status_comes_first():
     with pytest.raises(TypeError, match="a status is an int, not '200'"):
         Response("200")
+
+
+class Key(HttpModule):
+    order = 10
+    ended = 0
+
+    def request_header_filter(self, session, request):
+        if request.get("x-key") == b"refused":
+            raise Error.http_status(403)
+        if request.get("x-key") == b"answered":
+            session.respond_error(429)
+            return True
+        return None
+
+    def request_body_filter(self, session, body, end_of_stream):
+        assert end_of_stream
+        return body.upper()
+
+    def response_header_filter(self, session, response, end_of_stream):
+        response.insert("x-module", "seen")
+
+    def done(self, session):
+        Key.ended += 1
+
+
+class Slow(HttpModule):
+    def request_header_filter(self, session, request):
+        yield Sleep(0.5)
+        request.insert("x-slow", "1")
+
+
+ECHO = Response(200, "always the same", {"Connection": "close"})
+
+
+def moduled(handler, *modules):
+    return http(ServeHttp(handler, inline=True, modules=modules))
+
+
+@pytest.mark.parametrize(("key", "status"), [("refused", 403), ("answered", 429), ("known", 200)])
+def test_modules_see_the_request_first_and_the_response_last(key, status):
+    asked = []
+    before = Key.ended
+    bench = moduled(lambda request: asked.append(request.body) or Response(200, request.body), Key)
+    bench.receive(post(b"body", "/", f"X-Key: {key}"))
+
+    assert status_of(bench.out) == status
+    assert b"x-module: seen" in bench.out
+    assert asked == ([b"BODY"] if status == 200 else [])
+    assert Key.ended == before + 1
+
+
+def test_a_module_may_wait_and_a_response_may_be_sent_again():
+    bench = moduled(lambda request: ECHO if request.headers.get("x-slow") else None, Slow, Key)
+    bench.receive(get())
+    assert bench.out == b""
+    bench.sleep(0.5)
+    assert b"x-module: seen" in bench.out
+    assert "x-module" not in ECHO.headers
+
+
+def test_compression_of_a_handlers_answer():
+    bench = moduled(lambda request: Response(200, "x" * 5000), partial(ResponseCompression, level=6))
+    bench.receive(get("/", "Accept-Encoding: gzip"))
+    head, _, body = bench.out.partition(b"\r\n\r\n")
+    assert b"content-encoding: gzip" in head.lower()
+    assert len(body) < 200
+
+
+def test_what_is_no_module_is_refused():
+    with pytest.raises(TypeError, match="give an HttpModule"):
+        ServeHttp(lambda request: Response(), modules=[dict])

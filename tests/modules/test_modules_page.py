@@ -10,6 +10,7 @@ import pytest
 from sansio_pingora.modules import GrpcWebBridge, HttpModule, ResponseCompression
 from sansio_pingora.proxy import HttpProxy
 from sansio_pingora.upstreams import ALPN
+from tests.apps.bench import get, http
 from tests.pages import blocks, page, run_blocks
 from tests.proxy.harness import Bench, dechunk, head_of, status_of
 
@@ -34,6 +35,14 @@ def test_modules_of_ones_own(names):
     assert fields[b"x-user"] == b"alice"
     assert gzip.decompress(dechunk(body)[0]) == b"x" * 100
     bench.assert_clean()
+
+
+def test_before_a_handler(names):
+    bench = http(names["app"])
+    bench.receive(get("/", "Accept-Encoding: gzip"))
+    _, fields, body = head_of(bench.out)
+    assert fields[b"content-encoding"] == b"gzip"
+    assert gzip.decompress(dechunk(body)[0]) == b"so much to say " * 1000
 
 
 def test_parts_of_files(names):
