@@ -75,9 +75,9 @@ def test_every_connection_of_a_world_replays_alike():
 
 def test_recording_changes_nothing():
     memory = Memory()
-    recorded = run_seed(7, lambda world, case, at: Recorded(random_proxy(world, case, at), Recorder(memory.begin)))
+    recorded = run_seed(8, lambda world, case, at: Recorded(random_proxy(world, case, at), Recorder(memory.begin)))
 
-    assert recorded.trace_hash == run_seed(7).trace_hash
+    assert recorded.trace_hash == run_seed(8).trace_hash
 
 
 def exchange(**options):
