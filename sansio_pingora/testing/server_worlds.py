@@ -24,6 +24,7 @@ from sansio_pingora.wire import ResponseHeader
 
 if TYPE_CHECKING:
     from sansio_pingora.errors import Error
+    from sansio_pingora.testing.conversations import Conversation
     from sansio_pingora.testing.driver import Driver
     from sansio_pingora.testing.link import End
     from sansio_pingora.testing.prng import Random
@@ -208,6 +209,7 @@ class _Servers(Oracle):
                 world.broken(self.invariant, f"{process.name} was told to end, and never does")
         disturbed = min((process.disturbed_at for process in story.processes), default=math.inf)
         cut = min((process.cut_at for process in story.processes), default=math.inf)
+        left = min((process.left_at for process in story.processes), default=math.inf)
         up = min((process.up_at for process in story.processes), default=math.inf)
         for keeper in story.keepers:
             if not keeper.done:
@@ -232,7 +234,7 @@ class _Servers(Oracle):
                 world.broken(self.invariant, f"{talk.name}: {talk.talk.fault}")
             if talk.outcome == "refused" and disturbed == math.inf:
                 world.broken(self.invariant, f"{talk.name} is refused")
-            if disturbed == math.inf and (talk.talk.heard != talk.talk.said or talk.talk.code not in (1000, 4001)):
+            if disturbed == math.inf and not _undisturbed(talk.talk, left):
                 world.broken(
                     self.invariant, f"{talk.name}: {talk.talk!r}, though nothing happened but hand-overs"[:400]
                 )
@@ -246,6 +248,13 @@ class _Servers(Oracle):
             world.broken(
                 self.invariant, f"{name}: a request is {outcome} at {at}, and no end was asked for until {disturbed}"
             )
+
+
+def _undisturbed(talk: Conversation, left: float) -> bool:
+    """It came to the end that it planned, or was told in time that its server goes away."""
+    if talk.code == 1001 and left < math.inf:
+        return talk.heard == talk.said[: len(talk.heard)]
+    return talk.heard == talk.said and talk.code in (1000, 4001)
 
 
 # ── worlds ───────────────────────────────────────────────────────────────────────────

@@ -229,6 +229,8 @@ class Process:
         """When it began to accept."""
         self.cut_at = math.inf
         """When it ended something that was under way."""
+        self.left_at = math.inf
+        """When it took leave of those who were still there, just before its grace period was over."""
         self._application = application
         self._rng = world.rng.fork(f"process {name}")
         self._phase = ExecutionPhase.SETUP
@@ -389,6 +391,11 @@ class Process:
         else:
             self.world.after(self.plan.grace_period, self._grace_over)
             self.driver.drain(self.plan.grace_period, keep_idle=handed_over)
+            self.world.after(self.driver.end.deadline - self.world.now, self._note_leave)
+
+    def _note_leave(self, _: None) -> None:
+        if self.alive and self.driver is not None and self.driver.sockets:
+            self.left_at = self.world.now
 
     def _grace_over(self, _: None) -> None:
         if self.alive and EDGE in self._running and self.driver is not None:
