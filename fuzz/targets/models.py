@@ -36,7 +36,7 @@ _MODELS = {
     "layers": ("tests.connectors.test_layered_model:LayeredModel", "Tunnels and TLS below a connection open, fail or are given up, once."),
     "proxy-any-order": ("tests.proxy.test_model:AnyOrder", "A proxy answers once and runs its phases in order, whatever its two sides do when (I-1, I-11)."),
     "proxy-streams": ("tests.proxy.test_h2_model:ManyStreams", "Many streams over a proxy do not touch each other (I-1, I-3)."),
-    "lifecycle": ("tests.server.test_lifecycle:Servers", "A server goes through its phases in order, whatever signals come (I-13)."),
+    "lifecycle": ("sansio_pingora.testing.stateful:LifecycleMachine", "A server goes through its phases in order, whatever signals come (I-13)."),
     "routines": ("tests.session.test_routines:RoutinesModel", "Routines of a session end once, and nothing of theirs is left."),
     "subrequest": ("tests.session.test_subrequest:ASubrequest", "A subrequest and its parent see each byte once."),
 }  # fmt: skip
