@@ -65,24 +65,27 @@ class _Monitor:
     def __init__(self) -> None:
         self.found: set[Feature] = set()
         self._ways: dict[tuple[CodeType, int], int] = {}
+        self._begun = False
         monitoring: Any = sys.monitoring  # type: ignore[attr-defined]  # the caller has looked
         self._monitoring = monitoring
-        monitoring.use_tool_id(monitoring.DEBUGGER_ID, "fuzz")
-        events = monitoring.events
-        monitoring.register_callback(monitoring.DEBUGGER_ID, events.LINE, self._line)
-        monitoring.register_callback(monitoring.DEBUGGER_ID, events.BRANCH, self._branch)
 
     def collect(self, call: Callable[[], object], *, all_of_it: bool) -> set[Feature]:
         monitoring = self._monitoring
         self.found = set()
-        if all_of_it:
+        if all_of_it or not self._begun:  # another one may have had its fill of places before
+            self._begun = True
             self._ways.clear()
             monitoring.restart_events()
-        monitoring.set_events(monitoring.DEBUGGER_ID, monitoring.events.LINE | monitoring.events.BRANCH)
+        events, tool = monitoring.events, monitoring.DEBUGGER_ID
+        monitoring.use_tool_id(tool, "fuzz")
+        monitoring.register_callback(tool, events.LINE, self._line)
+        monitoring.register_callback(tool, events.BRANCH, self._branch)
+        monitoring.set_events(tool, events.LINE | events.BRANCH)
         try:
             call()
         finally:
-            monitoring.set_events(monitoring.DEBUGGER_ID, 0)
+            monitoring.set_events(tool, 0)
+            monitoring.free_tool_id(tool)
         return self.found
 
     def _line(self, code: CodeType, line: int) -> Any:

@@ -70,3 +70,32 @@ def test_the_handler_of_the_logging_module(tmp_path):
     handler.close()
 
     assert (tmp_path / "log").read_text() == "ERROR it is so\n"
+
+
+def test_a_line_behind_a_rest_that_came_in_the_middle_of_a_batch(tmp_path, monkeypatch):
+    """The thread may see that it is to rest, and go, before it is woken for that."""
+    path = tmp_path / "access.log"
+    file = LineFile(str(path))
+    writing, go_on = threading.Event(), threading.Event()
+    put, wake = file._put, file._work.set
+
+    def slow(data):
+        writing.set()
+        assert go_on.wait(10)
+        put(data)
+
+    def late():
+        go_on.set()
+        file._thread.join(10)
+        wake()
+
+    monkeypatch.setattr(file, "_put", slow, raising=False)
+    file.write("one")
+    assert writing.wait(10)
+    monkeypatch.setattr(file._work, "set", late)
+    file.rest()
+    monkeypatch.undo()
+    file.write("two")
+    file.close()
+
+    assert path.read_text() == "one\ntwo\n"

@@ -66,6 +66,8 @@ class LineFile:
             thread.join()
             self._thread = None
             self._resting = False
+            self._work.clear()  # or the next line would wait for a thread that has gone before it heard the call
+            self._write_out()
 
     def close(self) -> None:
         """Write what is left, and close. Waits for the disk; repeated calls are harmless."""
@@ -85,9 +87,7 @@ class LineFile:
         while True:
             self._work.wait()
             self._work.clear()
-            while self._lines:
-                batch = [self._lines.popleft() for _ in range(min(len(self._lines), _BATCH))]
-                self._put(("\n".join(batch) + "\n").encode("utf-8", "backslashreplace"))
+            self._write_out()
             if self._thrown_away:
                 count, self._thrown_away = self._thrown_away, 0
                 _LOG.error("%s: %d lines were thrown away, the disk is too slow", self._path, count)
@@ -102,6 +102,11 @@ class LineFile:
                     self._file = file
             if self._resting and not self._lines:
                 return
+
+    def _write_out(self) -> None:
+        while self._lines:
+            batch = [self._lines.popleft() for _ in range(min(len(self._lines), _BATCH))]
+            self._put(("\n".join(batch) + "\n").encode("utf-8", "backslashreplace"))
 
     def _put(self, data: bytes) -> None:
         try:
