@@ -8,6 +8,7 @@ from hashlib import sha256
 __all__ = ["CaCerts", "CertKey"]
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
+_KEY = b"PRIVATE KEY-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,10 @@ class CertKey:
 
     def __post_init__(self) -> None:
         if _BEGIN not in self.cert:
-            raise ValueError(f"the certificate holds no PEM: it begins with {_BEGIN.decode()}")
-        if b"PRIVATE KEY-----" not in self.key:
-            raise ValueError("the key holds no PEM: it begins with -----BEGIN PRIVATE KEY-----")
+            swapped = ", but a private key: were the two swapped?" if _KEY in self.cert else ""
+            raise ValueError(f"the certificate has no {_BEGIN.decode()}{swapped}")
+        if _KEY not in self.key:
+            raise ValueError("the key has no -----BEGIN PRIVATE KEY-----")
 
     def __repr__(self) -> str:
         return f"<CertKey {sha256(self.cert).hexdigest()[:16]}>"

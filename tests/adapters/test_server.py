@@ -543,7 +543,7 @@ def test_certificates_are_read_again_for_all_services_or_for_none(runtime, tmp_p
         assert (shown("web"), shown("other")) == ("Old", "Old")
         put("web", "New")
         (tmp_path / "other.key").write_text("nonsense")
-        with pytest.raises(Error, match="holds no PEM"):
+        with pytest.raises(Error, match="has no -----BEGIN"):
             server.reload()
         assert (shown("web"), shown("other")) == ("Old", "Old")
         put("other", "New")

@@ -87,7 +87,9 @@ def key_of_client(tmp_path) -> None:
         (another_key, ["{dir}/a.key: the private key does not belong to the certificate: name two that belong"]),
         (
             no_pem,
-            ["conf.yaml:15:16 {dir}/edge.pem, {dir}/edge.key: it begins with -----BEGIN CERTIFICATE-----: name two"],
+            [
+                "conf.yaml:15:16 {dir}/edge.pem, {dir}/edge.key: the certificate has no -----BEGIN CERTIFICATE-----: name two"
+            ],
         ),
         (
             no_authorities,

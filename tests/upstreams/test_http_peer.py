@@ -67,8 +67,9 @@ def test_tls():
         (lambda: HttpPeer.new_uds("/x", True), "sni for unix:/x: there is no other name to check the certificate by"),
         (lambda: HttpPeer("a:1", client_cert_key=CERT), "takes effect with TLS"),
         (lambda: PeerOptions(ca="ca.pem"), "takes CaCerts"),
-        (lambda: CertKey(b"", CERT.key), "holds no PEM"),
-        (lambda: CertKey(CERT.cert, b""), "holds no PEM"),
+        (lambda: CertKey(b"", CERT.key), "the certificate has no -----BEGIN CERTIFICATE-----$"),
+        (lambda: CertKey(CERT.cert, b""), "the key has no -----BEGIN PRIVATE KEY-----"),
+        (lambda: CertKey(CERT.key, CERT.cert), "were the two swapped"),
         (lambda: CaCerts(b"x"), "hold no PEM"),
     ],
 )
