@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["blocks", "page", "run_blocks"]
+__all__ = ["blocks", "execute", "page", "run_blocks"]
 
 _DOCS = Path(__file__).parents[1] / "docs"
 
@@ -22,9 +22,14 @@ def blocks(text: str, language: str = "python") -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
+def execute(source: str, names: dict[str, Any], name: str = "<page>") -> None:
+    """Run *source* as a test is run: its assertions hold, whatever Python was told of assertions."""
+    exec(compile(source, name, "exec", optimize=0), names)
+
+
 def run_blocks(name: str, code: Iterable[str]) -> dict[str, Any]:
     """What blocks of the page *name* define, the later ones seeing the earlier."""
     found: dict[str, Any] = {"__name__": name.partition(".")[0]}
     for block in code:
-        exec(compile(block, f"<{name}>", "exec"), found)
+        execute(block, found, f"<{name}>")
     return found

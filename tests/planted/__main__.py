@@ -36,7 +36,7 @@ def plant(fault: Fault | None, hunts: list[str], timeout: float | None = None) -
         run = subprocess.run(
             [sys.executable, "-m", "tests.planted.hunts", *hunts],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, "PYTHONOPTIMIZE": ""},
             capture_output=True,
             text=True,
             timeout=timeout,

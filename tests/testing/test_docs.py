@@ -7,7 +7,7 @@ import unittest
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from tests.pages import blocks, page
+from tests.pages import blocks, execute, page
 
 PAGE = page("testing.md")
 TOY, PROPERTY, MENDED, HTTP2, STATEFUL, MODELS, RECORDING, NETWORK, NETWORK_WITH_PROXY, SERVERS, FIXTURE = blocks(PAGE)
@@ -21,25 +21,25 @@ def found_by(names, most=400):
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")  # what is found is not shrunk here
 def test_the_tutorial_finds_the_bug():
     names: dict = {}
-    exec(TOY, names)
-    exec(PROPERTY, names)
+    execute(TOY, names)
+    execute(PROPERTY, names)
     with pytest.raises((AssertionError, ExceptionGroup)):
         found_by(names)
 
 
 def test_the_mended_server_passes():
     names: dict = {}
-    exec(TOY, names)
-    exec(MENDED, names)
+    execute(TOY, names)
+    execute(MENDED, names)
     names["Toy"] = names["Mended"]
     names["Mended"].__init__ = lambda self: setattr(self, "buffer", b"")
-    exec(PROPERTY, names)
+    execute(PROPERTY, names)
     found_by(names, 60)
 
 
 def test_the_property_of_http2():
     names: dict = {}
-    exec(PROPERTY.partition("@given")[0] + HTTP2, names)
+    execute(PROPERTY.partition("@given")[0] + HTTP2, names)
     settings(max_examples=20, suppress_health_check=list(HealthCheck))(
         names["test_an_illegal_frame_ends_the_connection"]
     )()
@@ -57,14 +57,14 @@ def passes(case):
 def test_the_state_machine_is_short_and_passes():
     assert len(STATEFUL.strip().splitlines()) <= 25
     names: dict = {}
-    exec("from sansio_pingora.session import ServerConnection\n" + STATEFUL, names)
+    execute("from sansio_pingora.session import ServerConnection\n" + STATEFUL, names)
     passes(names["TestSlow"])
 
 
 def test_machines_for_implementations_of_ones_own_are_short_and_pass():
     assert len(MODELS.strip().splitlines()) <= 25
     names: dict = {}
-    exec(MODELS, names)
+    execute(MODELS, names)
     passes(names["TestHttp2Flow"])
     passes(names["TestOwnPool"])
 
@@ -74,20 +74,20 @@ def test_a_property_test_has_eight_lines_at_most():
 
 
 def test_a_recording(capsys):
-    exec(RECORDING, {})
+    execute(RECORDING, {})
     assert "def test_replayed():" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("source", [NETWORK, NETWORK_WITH_PROXY], ids=["origin", "proxy"])
 def test_the_network(source):
-    exec(source, {})
+    execute(source, {})
 
 
 def test_the_fixture(serve_app):
     names: dict = {}
-    exec(FIXTURE, names)
+    execute(FIXTURE, names)
     names["test_hello"](serve_app)
 
 
 def test_servers():
-    exec(SERVERS, {})
+    execute(SERVERS, {})

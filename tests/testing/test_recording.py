@@ -21,6 +21,7 @@ from sansio_pingora.testing.sim_proxy import random_proxy
 from sansio_pingora.testing.transcripts import read_transcript
 from sansio_pingora.upstreams import HttpPeer
 from sansio_pingora.wire import Body, Header, RequestHeader, ResponseHeader
+from tests.pages import execute
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -130,7 +131,7 @@ def test_a_difference_is_shown_shortened_and_printed_as_a_test():
     assert [step.call for step in short.steps] == ["receive_data", "send", "send", "data_to_send"]
     code = as_test(short)
     names: dict = {}
-    exec(code, names)
+    execute(code, names)
     names["test_replayed"]()
     assert "connection.send(1, Header(ResponseHeader(200, [(b'Content-Length', b'2')]" in code
 
@@ -139,7 +140,7 @@ def test_a_test_that_is_printed_fails_when_something_changes():
     transcript = results(read_transcript(exchange()[1]))
     changed = replace(transcript.steps[-1], result="HTTP/1.1 500 Oh\r\n\r\n")
     names: dict = {}
-    exec(as_test(replace(transcript, steps=(*transcript.steps[:-1], changed))), names)
+    execute(as_test(replace(transcript, steps=(*transcript.steps[:-1], changed))), names)
 
     with pytest.raises(AssertionError):
         names["test_replayed"]()
@@ -156,7 +157,7 @@ def test_mistakes_of_the_caller_are_part_of_it():
     assert "LocalProtocolError" in transcript.steps[0].result["raises"]
     assert replay(transcript) is None
     names: dict = {}
-    exec(as_test(transcript), names)
+    execute(as_test(transcript), names)
     names["test_replayed"]()
 
 
@@ -238,7 +239,7 @@ def test_a_proxy_is_recorded_on_each_runtime(runtime, tmp_path, serve_app, capsy
         assert "to be kept" in path.read_text()
         assert main(["replay", str(path), "--test"]) == 0
         names: dict = {}
-        exec(capsys.readouterr().out, names)
+        execute(capsys.readouterr().out, names)
         names["test_replayed"]()
 
 
