@@ -16,12 +16,12 @@ from typing import Any
 from sansio_pingora.machine import AT_ONCE
 from tests.http2.peer import (
     ACK,
+    GET,
     LARGEST,
     Code,
     Kind,
     Peer,
     Set,
-    block_of,
     literal,
     raw,
     request_fields,
@@ -31,8 +31,6 @@ from tests.http2.situations import SITUATIONS
 
 KIB = 1024
 MIB = 1024 * KIB
-GET = block_of([(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a.test"), (b":path", b"/")])
-OK = block_of([(b":status", b"200")])
 
 
 def flood(session: Session, blows: Iterator[bytes], limit: int, *, code: int = Code.ENHANCE_YOUR_CALM) -> int:

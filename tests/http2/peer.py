@@ -110,6 +110,10 @@ def block_of(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join(literal(name, value) for name, value in fields)
 
 
+GET = block_of([(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a.test"), (b":path", b"/")])
+OK = block_of([(b":status", b"200")])
+
+
 @dataclass
 class Half:
     """What is known of one stream, from the peer's side."""

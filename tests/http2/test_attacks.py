@@ -19,11 +19,9 @@ from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Closing
 from sansio_pingora.wire import Body, Failed, Header, ResponseHeader
 from tests.http2.floods import (
-    GET,
     KIB,
     MIB,
     OF_CLIENTS,
-    OK,
     PROVOCATIONS,
     SMALL,
     bomb,
@@ -36,7 +34,9 @@ from tests.http2.floods import (
 from tests.http2.peer import (
     DEFAULT_FRAME,
     DEFAULT_WINDOW,
+    GET,
     LARGEST,
+    OK,
     Code,
     Kind,
     Peer,

@@ -20,14 +20,15 @@ from tests.http2.peer import (
     DEFAULT_FRAME,
     END_HEADERS,
     END_STREAM,
+    GET,
     LARGEST,
+    OK,
     PADDED,
     PRIORITY_FLAG,
     Code,
     Kind,
     Peer,
     Set,
-    block_of,
     literal,
     raw,
     request_fields,
@@ -53,8 +54,6 @@ PROTOCOL, CLOSED, SIZE, FLOW, COMPRESSION = (
     Code.FLOW_CONTROL_ERROR,
     Code.COMPRESSION_ERROR,
 )
-GET = block_of([(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a.test"), (b":path", b"/")])
-OK = block_of([(b":status", b"200")])
 
 
 def gone(*codes: int) -> Expect:

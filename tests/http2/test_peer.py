@@ -12,7 +12,7 @@ from h2.events import DataReceived, RequestReceived, ResponseReceived, StreamEnd
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
-from tests.http2.peer import LARGEST, PREFACE, Code, Kind, Peer, Set, block_of, raw, request_fields
+from tests.http2.peer import LARGEST, OK, PREFACE, Code, Kind, Peer, Set, block_of, raw, request_fields
 from tests.http2.test_frames_rfc9113 import SECTION_4, SECTION_5, SECTION_6
 
 
@@ -111,9 +111,6 @@ def watching(*, server: bool = True) -> Peer:
             peer.request(stream, method, end=False)
         peer.rst(5)
     return peer
-
-
-OK = block_of([(b":status", b"200")])
 
 
 def head(stream: int, *fields: tuple[bytes, bytes], end: bool = False, status: bytes = b"200") -> bytes:
