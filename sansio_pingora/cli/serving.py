@@ -14,7 +14,6 @@ from importlib import import_module
 from typing import Any
 
 from sansio_pingora._runtimes import runtime_names
-from sansio_pingora._serve import is_in_force
 from sansio_pingora.cli.logs import set_up_logging
 from sansio_pingora.errors import Error
 from sansio_pingora.server import (
@@ -120,7 +119,7 @@ def _server(opt: Opt, conf: ServerConf, files: dict[str, Any]) -> Server:
     server = _Configured(opt, conf)
     below = random.randrange  # the module's own: seeded anew in every worker; and which upstream is next is no secret
     posix = import_module("sansio_pingora_posix")
-    around = Surroundings(below, access_log, is_in_force, posix.read_ca, posix.read_cert_key)
+    around = Surroundings(below, access_log, posix.read_ca, posix.read_cert_key)
     server.made = configured_services(conf, around)
     for services in server.made.values():
         server.add_services(services)

@@ -57,8 +57,6 @@ class Surroundings:
     """See :func:`sansio_pingora.balancing.selection`."""
     access_log: Callable[[ServiceConf], AccessLog | None]
     """Opens the access log of a service."""
-    in_force: Callable[[Any, str], bool]
-    """Whether a limit has a use for an application."""
     read_ca: Callable[[str], CaCerts]
     """Authorities from a file; raises :class:`Error`."""
     read_cert_key: Callable[[str, str], CertKey]

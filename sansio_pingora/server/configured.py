@@ -20,7 +20,7 @@ __all__ = ["configured_services"]
 def configured_services(conf: ServerConf, around: Surroundings) -> dict[str, list[Service]]:
     """The services of *conf*, by its own names; one whose listeners differ in ``h2c`` is two.
 
-    Of the limits for all services each gets those that it has a use for. Where one is of kind ``prometheus``, the
+    The limits for all services come to each when it is run. Where one is of kind ``prometheus``, the
     others count for it.
 
     :raises ConfError: a service cannot be made.
@@ -35,9 +35,8 @@ def configured_services(conf: ServerConf, around: Surroundings) -> dict[str, lis
             raise ConfError([f"{place} {exc}"]) from exc
         except Error as exc:
             raise ConfError([f"{place} {exc.context}"]) from exc
-        common = {key: value for key, value in conf.common_limits.items() if around.in_force(app, key)}
-        own = OriginApp.limits if service.kind == "origin" else {}
-        options = {**service.options, **own, **common, **service.limits, **options}
+        own = {} if service.kind != "origin" else {k: v for k, v in OriginApp.limits.items() if k not in conf.limits}
+        options = {**service.options, **own, **service.limits, **options}
         kinds = sorted({listener.h2c for listener in service.listeners})
         found[service.name] = []
         for h2c in kinds:

@@ -19,9 +19,7 @@ def read_ca(path: str) -> CaCerts:
     return ca()
 
 
-AROUND = Surroundings(
-    lambda top: 0, lambda service: None, lambda app, limit: True, read_ca, lambda c, k: cert("c.test")
-)
+AROUND = Surroundings(lambda top: 0, lambda service: None, read_ca, lambda c, k: cert("c.test"))
 EDGE = "services:\n  - name: edge\n    kind: proxy\n    listeners: [{tcp: '127.0.0.1:1'}]\n"
 
 
