@@ -238,6 +238,8 @@ class ProxyExchange(Answering):
             self._handler.meter.proxied(self, session.now)
         session.release()
         self.stop_routines()
+        self.request_pump = None  # the pumps know the exchange: bodies and heads would wait for the garbage collector
+        del self.response_pump
 
     def _serve(self) -> _Story:
         """Up to the end of the last attempt: None, or the error that is to be answered."""
@@ -319,6 +321,7 @@ class ProxyExchange(Answering):
                 self._pool_token = token
                 lease = yield Await(token)
         except Error as exc:
+            exc.__traceback__ = None  # it says nothing, and keeps these frames
             if session.closed is not None:
                 return exc
             judged = filters.app.fail_to_connect(session, peer, ctx, exc.into_up())

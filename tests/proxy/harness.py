@@ -149,6 +149,12 @@ class Wire:
         return True
 
 
+def inbox(exchange: Any, direction: str) -> int:
+    """Body bytes that wait in the pump of the ``request`` or the ``response``; an exchange that is over has none."""
+    pump = getattr(exchange, f"{direction}_pump", None)
+    return 0 if pump is None else sum(len(getattr(task, "data", b"")) for task in pump._inbox or ())
+
+
 @dataclass
 class Held:
     """A filter that the test answers."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sansio_pingora.session import Sleep, blocking
-from tests.proxy.harness import GET, HIGH_WATER, OK, App, Bench, chunked, dechunk, head_of, post, status_of
+from tests.proxy.harness import GET, HIGH_WATER, OK, App, Bench, chunked, dechunk, head_of, inbox, post, status_of
 
 CHUNK = 65_536
 MIB = 1 << 20
@@ -17,12 +17,11 @@ def held(bench, direction):
     """Bytes of one direction in our hands, but for what the adapter holds."""
     exchange = bench.exchanges[-1]
     client, origin = bench.clients[-1], bench.origins[-1] if bench.origins else None
-    pump = exchange.request_pump if direction == "request" else exchange.response_pump
+    pump = getattr(exchange, f"{direction}_pump", None)
     receiving, sending = (client, origin) if direction == "request" else (origin, client)
-    inbox = sum(len(getattr(task, "data", b"")) for task in (pump._inbox or ())) if pump is not None else 0
     late = sum(len(getattr(task, "data", b"")) for task in (getattr(pump, "_late", None) or ()))
     queued = 0 if sending is None else sending.connection._queued
-    return inbox + late + queued + receiving.connection._codec.buffered
+    return inbox(exchange, direction) + late + queued + receiving.connection._codec.buffered
 
 
 BOUND = HIGH_WATER + CHUNK + 1024  # high_water, one chunk, and framing
