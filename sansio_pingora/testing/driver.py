@@ -365,11 +365,10 @@ class Driver:
         """Open connections to *address*."""
         return sum(1 for socket in self.sockets if str(socket.end.other.address) == address)
 
-    def count_timer(self, name: str) -> None:
-        """An input was put *name* (before, at, past) the next deadline: remember which that is."""
-        lane = self.lane
+    def count_timer(self, name: str, deadline: float) -> None:
+        """An input was put *name* (before, at, past) *deadline*: remember whose that is."""
         for socket in self.sockets:
-            if socket.endpoint.connection.deadline == lane.deadline:
+            if socket.endpoint.connection.deadline == deadline:
                 self.timers[f"{name}: {socket.endpoint.connection.next_reason()}"] += 1
 
     # ── filters ──────────────────────────────────────────────────────────────────────

@@ -437,7 +437,7 @@ def plan_http2_client(rng: Random, name: str, misbehaves: bool, calm: bool) -> H
             plan.window = 0
         if rng.chance(0.3):
             plan.slow_credit = rng.uniform(0.01, 0.5)
-        if rng.chance(0.1):
+        if rng.chance(0.15):
             plan.vanishes = rng.uniform(0.0, 3.0)
     if rng.chance(0.3):
         plan.new_window = (rng.uniform(0.0, 0.5), plan.window + rng.pick((100, 10_000, 200_000)))

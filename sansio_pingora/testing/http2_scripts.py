@@ -41,7 +41,8 @@ GOAWAY_STATES = ("start", "head", "body", "answer", "idle")
 RESET_STATES = ("head", "body", "answer", "end")
 """Of a stream: its head came, its body comes, the answer is under way, the answer is done."""
 
-_RESETS = ((2, "head"), (10, "body"), (4, "answer"), (8, "end"))
+_RESETS = ((2, "head"), (14, "body"), (4, "answer"), (16, "end"))
+_GOAWAYS = ((1, "start"), (2, "head"), (3, "body"), (2, "answer"), (2, "idle"))
 _RESETS_WITHOUT_BODY = ((1, "head"), (2, "answer"))
 _EVERY = 2**31 - 1
 _NO_ERROR = int(ErrorCodes.NO_ERROR)
@@ -82,11 +83,11 @@ class _Plan:
         self.streams = rng.pick((None, None, 1, 4)) if not calm else None
         self.changes = [rng.uniform(0.0, 2.0) for _ in range(rng.below(3))]
         # In two steps with a PING between, a GOAWAY costs nobody anything, so calm origins do that too.
-        self.goaway = rng.pick((*GOAWAY_STATES, "body", "body")) if rng.chance(0.6 if bad else 0.2) else ""
+        self.goaway = rng.weighted(_GOAWAYS) if rng.chance(0.8 if bad else 0.4) else ""
         self.steps = 2 if not bad else rng.pick((1, 1, 2))
         self.lowers = bad and rng.chance(0.6)
         self.leaves = bad and rng.chance(0.4)
-        self.resets = 0.6 if bad else 0.0
+        self.resets = 0.8 if bad else 0.0
         self.early = 0.4 if bad else 0.0
 
 
@@ -367,7 +368,7 @@ class _Connection:
         self.last = highest
         self._last_said = self.world.now
         for stream, request in self.requests.items():
-            if stream > highest and not request.told:
+            if stream > highest and not request.told and request.refused is None:
                 self.world.faults.count("h2 origin GOAWAY refuses a stream")
                 request.refused = self.world.now
                 self._drop(request)

@@ -135,12 +135,14 @@ _NETWORK = (
     "accept delayed",
     "accept aborted",
 )
+_SELDOM = (("fail_to_connect", 0.3), ("upstream_response_trailer_filter", 0.5), ("response_trailer_filter", 1.0))
+"""Filters that are seldom called, and how often they fail then."""
 _TIMING = (
     ("timer early", 0.1),
     ("timer late", 0.1),
-    ("before a timer", 0.01),
-    ("at a timer", 0.01),
-    ("past a timer", 0.01),
+    ("before a timer", 0.015),
+    ("at a timer", 0.015),
+    ("past a timer", 0.015),
 )
 _SLOW_FILTERS = (("filter late", 0.2), ("filter out of order", 0.3))
 _FILTERS = (
@@ -164,8 +166,8 @@ def _weather(rng: Random, calm: bool) -> Weather:
     if rng.chance(0.2):
         chances["clock jump"] = 0.005
     if rng.chance(0.3):
-        chances.update({name: 0.03 for name in ALL_FAULTS if name.startswith("exception in ")})
-        chances["exception in fail_to_connect"] = 0.3  # it is seldom called
+        chances.update({name: 0.04 for name in ALL_FAULTS if name.startswith("exception in ")})
+        chances.update({f"exception in {name}": chance for name, chance in _SELDOM})
     return Weather(_profiles(rng), chances)
 
 
@@ -276,10 +278,10 @@ def build_world(
     limits = _limits(rng, calm)
     case = Case(Ledger(), limits, calm=calm)
     tls_rng = rng.fork("tls")
-    if tls_rng.chance(0.35):
+    if tls_rng.chance(0.4):
         case.tls = SimulatedTls(world, tls_rng, calm=calm)
         case.limits = limits = replace(limits, handshake_timeout=1_000.0 if calm else tls_rng.pick((0.5, 3.0)))
-    mood = Mood(0.0, 0.0) if calm else Mood(rng.pick((0.0, 0.3, 0.8)), rng.pick((0.0, 0.3, 0.7)))
+    mood = Mood(0.0, 0.0) if calm else Mood(rng.pick((0.0, 0.6, 1.0)), rng.pick((0.0, 0.5, 0.9)))
     addresses = []
     for number in range(1 + rng.below(3)):
         address = f"10.0.1.{number + 1}:80"
@@ -290,7 +292,7 @@ def build_world(
         origin = Origin(world, name, case.ledger, behaviour, slow_read=slow)
         case.origins.append(origin)
         world.listen(address, origin if case.tls is None else case.tls.origin(origin))
-    speaks_http2 = rng.chance(0.5)
+    speaks_http2 = rng.chance(0.55)
     if speaks_http2:
         _plan_http2(rng, world, case, mood, addresses)
     if rng.chance(0.4):

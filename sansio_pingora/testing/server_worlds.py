@@ -278,7 +278,9 @@ class _Story:
     def process(self, *, upgrade: bool = False, faulty: bool = False) -> Process:
         """Another process, which begins at once."""
         rng = self.rng
-        plan = ServerPlan(upgrade=upgrade, grace_period=self.grace_period, upgrade_timeout=rng.pick((60.0, 20.0, 3.0)))
+        plan = ServerPlan(
+            upgrade=upgrade, grace_period=self.grace_period, upgrade_timeout=rng.pick((60.0, 20.0, 3.0, 3.0))
+        )
         if rng.chance(0.6):
             plan.needs = {EDGE: ("store",), "store": (), "side": ("store",)}
         elif rng.chance(0.5):
@@ -288,7 +290,7 @@ class _Story:
             if name != EDGE:
                 plan.policies[name] = rng.pick((FailurePolicy.FAIL, FailurePolicy.RETRY, FailurePolicy.CONTINUE))
         if faulty:
-            plan.fails = {name: rng.pick((0.0, 0.5)) for name in plan.needs}
+            plan.fails = {name: rng.pick((0.0, 0.5, 0.5)) for name in plan.needs}
             plan.stubborn = ("side",) if rng.chance(0.3) else ()
         app = HttpService(_App(rng.fork(f"app {len(self.processes)}")), self.limits, HttpOptions(h2c=True))
         process = Process(self.world, f"p{len(self.processes) + 1}", plan, self.door, self.meeting, app)
@@ -336,15 +338,17 @@ class _Story:
         new = self.process(upgrade=True, faulty=kind == "fails")
         if kind == "twice":
             self.process(upgrade=True)
-        if kind == "never acknowledged":
-            # Or right when the old one stops waiting for it.
-            late = old.plan.upgrade_timeout + rng.uniform(-0.6, 0.3)
+        if kind in ("never acknowledged", "is up late"):
             new.plan.start_times = dict.fromkeys(new.plan.needs, 0.0)
-            new.plan.start_times[EDGE] = rng.pick((1_000.0, late, late))
-        old_signal = 0.0 if kind == "never acknowledged" else rng.pick((0.0, 0.0, 1.0))
+            new.plan.start_times[EDGE] = 1_000.0
+        if kind == "is up late":
+            # Right when the old one stops waiting for it: within the time that a message is under way, either way.
+            new.line_delay = rng.pick((0.001, 0.3))
+            new.plan.start_times[EDGE] = old.plan.upgrade_timeout + new.line_delay * rng.uniform(-2.0, 2.4)
+        old_signal = 0.0 if kind in ("never acknowledged", "is up late") else rng.pick((0.0, 0.0, 1.0))
         world.after(old_signal, lambda _: old.signal(_QUIT))
         if rng.chance(0.2):
-            world.after(old_signal + rng.uniform(0.0, 3.0), lambda _: old.signal(_QUIT))
+            world.after(old_signal + rng.uniform(0.0, 3.0), self.deliver, (old, _QUIT))
         if kind == "dies":
 
             def die(_: None) -> None:
@@ -353,6 +357,23 @@ class _Story:
                     new.disturbed_at = new.cut_at = math.inf
 
             world.after(rng.uniform(0.0, 3.0), die)
+        if kind == "is told to end":
+            world.after(old_signal + rng.uniform(0.0, 1.0), self.deliver, (old, rng.pick((_TERM, _INT))))
+
+    def deliver(self, what: tuple[Process, ShutdownSignal]) -> None:
+        """A process gets a signal, if it lives."""
+        process, signal = what
+        if process.alive:
+            faults = self.world.faults
+            faults.count(f"signal {signal.value}")
+            if process.sending and signal is not _QUIT:
+                faults.count(f"signal {signal.value} amid a hand-over")
+            process.signal(signal)
+
+    def kill(self, _: None = None) -> None:
+        """A process dies."""
+        if living := [process for process in self.processes if process.alive]:
+            self.rng.pick(living).kill()
 
     def wind_up(self, _: None = None) -> None:
         """When the clients are done, the server is told to end."""
@@ -369,7 +390,15 @@ class _Story:
                 process.disturbed_at = before
 
 
-_TROUBLES = ("goes well", "goes well", "dies", "never acknowledged", "twice", "fails")
+_TROUBLES = (
+    (3, "goes well"),
+    (3, "dies"),
+    (3, "never acknowledged"),
+    (7, "is up late"),
+    (3, "twice"),
+    (3, "fails"),
+    (6, "is told to end"),
+)
 
 
 def build_server_world(seed: int, rng: Random | None = None) -> tuple[World, Case]:
@@ -384,29 +413,29 @@ def build_server_world(seed: int, rng: Random | None = None) -> tuple[World, Cas
     )
     world = World(seed, Weather(profiles, {"timer early": 0.1, "timer late": 0.1}), dice)
     story = _Story(world, rng)
-    kind = rng.weighted([(5, "hand-overs"), (2, "term"), (1, "int"), (2, "anything"), (1, "start")])
+    kind = rng.weighted([(8, "hand-overs"), (1, "term"), (1, "int"), (4, "anything"), (1, "start")])
+    end = 30.0
     story.process(faulty=kind == "start")
     story.clients()
     if kind == "hand-overs":
         at = 7.0
-        for _ in range(1 + rng.below(3)):
-            trouble = rng.pick(_TROUBLES)
-            world.at(at, story.hand_over, trouble)
+        for _ in range(2 + rng.below(5)):
+            world.at(at, story.hand_over, rng.weighted(_TROUBLES))
             at += rng.uniform(2.0, 12.0)
+        end = max(end, at)
     elif kind in ("term", "int"):
         _signal_later(story, rng.uniform(0.0, 15.0), _TERM if kind == "term" else _INT)
         if kind == "term" and rng.chance(0.4):
             _signal_later(story, rng.uniform(0.0, 15.0), rng.pick((_TERM, _INT)))
     elif kind == "anything":
-        for _ in range(1 + rng.below(4)):
+        for _ in range(1 + rng.below(5)):
             if rng.chance(0.4):
-                trouble = rng.pick(_TROUBLES)
-                world.at(rng.uniform(6.0, 15.0), story.hand_over, trouble)
-            elif rng.chance(0.2):
-                world.at(rng.uniform(0.0, 15.0), lambda _: story.processes[0].kill())
+                world.at(rng.uniform(6.0, 15.0), story.hand_over, rng.weighted(_TROUBLES))
+            elif rng.chance(0.3):
+                world.at(rng.uniform(0.0, 15.0), story.kill)
             else:
-                _signal_later(story, rng.uniform(0.0, 15.0), rng.pick((_TERM, _INT, _QUIT)))
-    world.at(30.0, story.wind_up)
+                _signal_later(story, rng.uniform(0.0, 15.0), rng.pick((_TERM, _INT, _QUIT, _QUIT, _QUIT)))
+    world.at(end, story.wind_up)
     for oracle in (_Servers(story), NoTimerlessWait(), Termination()):
         world.watch(oracle)
     case = Case(Ledger(), story.limits, calm=True)
@@ -415,8 +444,4 @@ def build_server_world(seed: int, rng: Random | None = None) -> tuple[World, Cas
 
 
 def _signal_later(story: _Story, at: float, signal: ShutdownSignal) -> None:
-    def deliver(_: None) -> None:
-        story.rng.pick(story.processes).signal(signal)
-
-    story.world.faults.count(f"signal {signal.value}")
-    story.world.at(at, deliver)
+    story.world.at(at, lambda _: story.deliver((story.rng.pick(story.processes), signal)))

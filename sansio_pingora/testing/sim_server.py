@@ -142,7 +142,8 @@ class Meeting:
     def _later(self, call: Callable[[tuple[Process, Process]], None], what: tuple[Process, Process]) -> None:
         # One line, in order: an acknowledgement does not overtake, and its end comes behind it.
         new = what[1]
-        new.line_free = max(new.line_free, self._world.now + self._rng.pick((0.0, 0.001, 0.3)))
+        delay = self._rng.pick((0.0, 0.001, 0.3)) if new.line_delay is None else new.line_delay
+        new.line_free = max(new.line_free, self._world.now + delay)
         self._world.at(new.line_free, call, what)
 
     def _sockets_arrive(self, what: tuple[Process, Process]) -> None:
@@ -223,6 +224,8 @@ class Process:
         self.successor: Process | None = None
         self.predecessor: Process | None = None
         self.line_free = 0.0
+        self.line_delay: float | None = None
+        """So long each message between it and its predecessor is under way; None: each as chance has it."""
         self.disturbed_at = math.inf
         """When it was asked to end other than by a hand-over, or had to: clients may notice."""
         self.up_at = math.inf

@@ -1,8 +1,9 @@
 """The simulator as a command: ``python -m sansio_pingora.testing.simulate --seeds 0:10000 --processes 2``.
 
-Prints the rate, every fault that fired, how often each invariant had something to judge, and one hash over all traces,
-which must be the same on every Python. Fails when an oracle was broken or a world raised; the others are run all the
-same. This is the one module here that looks at a clock, to tell how quick the others are.
+Prints the rate, every fault that fired, how often each invariant had something to judge, a hash over the traces of each
+thousand of seeds, and one over all, which must be the same on every Python. Fails when an oracle was broken or a world
+raised; the others are run all the same. This is the one module here that looks at a clock, to tell how quick the others
+are.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import argparse
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from hashlib import blake2b
+from textwrap import fill
 from typing import TextIO
 
 from sansio_pingora.testing.faults import ALL_FAULTS
@@ -25,6 +28,8 @@ from sansio_pingora.testing.world import OracleBroken, format_line
 __all__ = ["main"]
 
 _BATCH = 20
+_BLOCK = 1_000
+"""So many seeds have a hash of their own."""
 _PROGRESS = 10.0
 """Seconds between two lines that tell how far it is."""
 _DETERMINISM = "I-14"
@@ -43,10 +48,9 @@ def _run_batch(seeds: range, again: int) -> tuple[Report, Failures]:
                 total.saw(_DETERMINISM)
                 if (second := run_seed(seed).trace_hash) != report.trace_hash:
                     failures.append((seed, f"I-14: the trace was {report.trace_hash}, and the second time {second}"))
-        except OracleBroken as broken:
-            failures.append((seed, str(broken)))
-        except Exception:  # of the simulator itself, or of a script: the other seeds are worth running
-            failures.append((seed, traceback.format_exc()))
+        except Exception as exc:  # also of the simulator itself, or of a script: the other seeds are worth running
+            failures.append((seed, str(exc) if isinstance(exc, OracleBroken) else traceback.format_exc()))
+            total.traces.append("broken")
     return total, failures
 
 
@@ -71,31 +75,54 @@ def _say(text: str, to: TextIO | None = None) -> None:
     out.flush()
 
 
-def _say_counts(total: Report, seeds: int) -> None:
-    for name, count in sorted(total.faults.items()):
-        _say(f"  {count:>8} {name}")
-    for name, count in sorted(total.timers.items()):
-        _say(f"  {count:>8} input {name}")
+def _hash(traces: Iterable[str]) -> str:
+    return blake2b("".join(traces).encode(), digest_size=16).hexdigest()
+
+
+def _say_blocks(seeds: range, traces: list[str], said: int, broken: int) -> int:
+    """Tell of each whole block behind the first *said* of the *seeds*, and of the last one; how many have been told."""
+    while len(seeds) > _BLOCK and said < len(traces):
+        end = min(said + _BLOCK - seeds[said] % _BLOCK, len(seeds))
+        if end > len(traces):
+            break
+        _say(f"seeds {seeds[said]}:{seeds[end - 1] + 1} {_hash(traces[said:end])}, {broken} broken so far")
+        said = end
+    return said
+
+
+def _say_all(what: str, items: Iterable[object]) -> None:
+    """*items* behind each other, in lines that break between them."""
+    text = ", ".join(str(item).replace(" ", "\0") for item in items)
+    _say(fill(f"{what}: {text}", 120, subsequent_indent="  ", break_on_hyphens=False).replace("\0", " "))
+
+
+def _counted(counts: Counter[str]) -> list[str]:
+    return [f"{name} {count}" for name, count in sorted(counts.items())]
+
+
+def _say_counts(total: Report, seeds: int, at_least: int) -> None:
+    _say_all("faults", _counted(total.faults))
+    _say_all("inputs", _counted(total.timers))
     for invariant in INVARIANTS:
         _say(
             f"  {invariant:<5} watched in {total.checked[invariant]} worlds, had something to judge in "
             f"{total.met[invariant]} of them, {total.judged[invariant]} times"
         )
     if missing := total.missing():
-        _say(f"never fired: {', '.join(missing)}")
-    if seldom := [name for name in ALL_FAULTS if 0 < total.faults[name] < seeds / 100]:
-        _say(f"fired in less than one of a hundred seeds: {', '.join(seldom)}")
+        _say_all("never fired", missing)
+    least = at_least or seeds / 100
+    if seldom := [f"{name} {total.faults[name]}" for name in ALL_FAULTS if 0 < total.faults[name] < least]:
+        _say_all(f"fired less than {least:.0f} times", seldom)
     if unseen := [invariant for invariant in INVARIANTS if not total.met[invariant]]:
         _say(f"never judged: {', '.join(unseen)}")
-    digest = blake2b("".join(total.traces).encode(), digest_size=16)
-    _say(f"traces of {len(total.traces)} worlds: {digest.hexdigest()}")
+    _say(f"traces of {len(total.traces)} worlds: {_hash(total.traces)}")
 
 
-def _run_many(seeds: range, processes: int, show: int, again: int) -> int:
+def _run_many(seeds: range, processes: int, show: int, again: int, at_least: int) -> int:
     began = time.perf_counter()
     total = Report()
     failures: Failures = []
-    done, told = 0, began
+    done, told, said = 0, began, 0
     for report, broken in _batches(seeds, processes, again):
         total.add(report)
         done = min(done + _BATCH, len(seeds))
@@ -109,15 +136,16 @@ def _run_many(seeds: range, processes: int, show: int, again: int) -> int:
             if len(failures) < show:
                 _say(f"seed {seed}: {text}\n")
             failures.append((seed, text))
+        said = _say_blocks(seeds, total.traces, said, len(failures))
     taken = time.perf_counter() - began
-    _say(f"{len(seeds)} seeds, {len(failures)} broken: {' '.join(str(seed) for seed, _ in failures[:50])}")
+    _say_all(f"{len(seeds)} seeds, {len(failures)} broken", (seed for seed, _ in failures))
     _say(
         f"{len(seeds) / taken:.0f} seeds/s, {total.steps / taken:.0f} steps/s; {total.steps} steps, "
         f"{total.requests} requests, {total.answered} answered by an origin, "
         f"{total.virtual_time / 3600:.1f} virtual hours"
     )
-    _say_counts(total, len(seeds))
-    return 1 if failures else 0
+    _say_counts(total, len(seeds), at_least)
+    return 1 if failures or any(total.faults[name] < at_least for name in ALL_FAULTS) else 0
 
 
 def _run_one(seed: int, *, trace: bool) -> int:
@@ -152,12 +180,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--again", type=int, default=50, metavar="N", help="run every N-th seed twice and compare the traces (1: all)"
     )
+    parser.add_argument(
+        "--at-least", type=int, default=0, metavar="N", help="fail where a fault fired less than N times"
+    )
     parser.add_argument("--seed", type=int, help="run this one seed")
     parser.add_argument("--trace", action="store_true", help="print everything that happened in it")
     options = parser.parse_args(arguments)
     if options.seed is not None:
         return _run_one(options.seed, trace=options.trace)
-    return _run_many(options.seeds, options.processes, options.show, options.again)
+    return _run_many(options.seeds, options.processes, options.show, options.again, options.at_least)
 
 
 if __name__ == "__main__":

@@ -35,11 +35,11 @@ class TlsMood:
         if side == "origin":
             kinds += ("shows a wrong name", "shows an unknown authority", "agrees on nothing")
         bad = rng.chance(chance)
-        self.fails = rng.pick(kinds) if bad and rng.chance(0.6) else ""
+        self.fails = rng.pick(kinds) if bad and rng.chance(0.1 * len(kinds)) else ""
         """How the handshake does; empty: it does not."""
-        self.truncates = bad and not self.fails and rng.chance(0.7)
+        self.truncates = bad and not self.fails and rng.chance(0.5)
         """Ends the transport without close_notify."""
-        self.damages = 1 + rng.below(4) if bad and not self.fails and not self.truncates else 0
+        self.damages = rng.pick((1, 1, 1, 2)) if bad and not self.fails and not self.truncates else 0
         """The number of the write whose last byte is changed on its way; 0: none is."""
 
 
@@ -336,7 +336,7 @@ class SimulatedTls:
         """Clients speak it to the proxy."""
         self.back = not self.front or rng.chance(0.6)
         """The proxy speaks it to origins."""
-        self.chance = 0.0 if calm else rng.pick((0.0, 0.2, 0.5))
+        self.chance = 0.0 if calm else rng.pick((0.0, 0.4, 0.7))
         """That something goes wrong with a link."""
         offered = rng.pick((ALPN.H2, ALPN.H2H1))
         self._http2 = PeerOptions(alpn=offered, max_h2_streams=rng.pick((1, 3, 100)), ca=authority())

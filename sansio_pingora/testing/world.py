@@ -326,17 +326,24 @@ class World:
             self.at(policy.deadline, self._accept_later, what)
 
     def snap(self, time: float, end: End) -> float:
-        """Perhaps move an arrival onto the next deadline of the driver behind *end*, or one tick beside it."""
+        """Perhaps move an arrival onto a deadline, or one tick beside it.
+
+        It is that of the connection behind *end*, or the next one of its whole driver.
+        """
         if not self._snaps:
             return time
-        driver = getattr(end.owner, "driver", None)
+        socket: Any = end.owner
+        driver = getattr(socket, "driver", None)
         if driver is None:
             return time
-        deadline: float = driver.lane.deadline
-        if not self.now < deadline < self.now + _NEAR:
-            return time
+        now = self.now
+        deadline: float = socket.endpoint.connection.deadline
+        if self.steps % 3 == 0 or not now < deadline < now + _NEAR:
+            deadline = driver.lane.deadline
+            if not now < deadline < now + _NEAR:
+                return time
         for name, offset in (("before a timer", -TICK), ("at a timer", 0.0), ("past a timer", TICK)):
             if self.faults.fires(name):
-                driver.count_timer(name)
+                driver.count_timer(name, deadline)
                 return deadline + offset
         return time

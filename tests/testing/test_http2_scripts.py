@@ -54,6 +54,18 @@ def test_what_is_refused_is_remembered_with_the_time_at_which_the_client_was_tol
     assert not any(request.complete or request.answered for request in on_its_way)
 
 
+def test_a_goaway_does_not_move_the_refusal_of_a_stream_that_was_reset_before_it():
+    both = [
+        request
+        for seed in range(100)
+        for connection in met(seed, misbehaves=1.0)[2].connections
+        for request in connection.requests.values()
+        if request.refused is not None and request.stream > connection.last and request.refused < connection._last_said
+    ]
+
+    assert both
+
+
 def test_a_breach_is_found():
     world = World()
     script = Http2Script(world, "o1", Ledger(), world.rng.fork("o1"), 0.0)

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -83,6 +84,29 @@ def test_the_command_prints_rate_and_faults(capsys):
     assert "\ntraces of 3 worlds: " in out
 
 
+def test_the_command_fails_where_a_fault_fired_too_seldom(capsys, monkeypatch):
+    often = Report(seeds=1, faults=Counter(dict.fromkeys(ALL_FAULTS, 2)))
+    monkeypatch.setattr("sansio_pingora.testing.simulate.run_seed", lambda seed: often)
+
+    assert main(["--seeds", "0:3", "--at-least", "6"]) == 0
+    assert main(["--seeds", "0:3", "--at-least", "7"]) == 1
+    assert "fired less than 7 times: connect refused 6, " in capsys.readouterr().out
+
+
+def test_each_thousand_of_seeds_has_a_hash_of_its_own(capsys, monkeypatch):
+    def said(*arguments):
+        main(list(arguments))
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith("seeds ")]
+
+    monkeypatch.setattr(
+        "sansio_pingora.testing.simulate.run_seed", lambda seed: Report(trace_hash=str(seed), traces=[str(seed)])
+    )
+    first, second, third = said("--seeds", "500:2010")
+    assert (first[:15], second[:16], third[:16]) == ("seeds 500:1000 ", "seeds 1000:2000 ", "seeds 2000:2010 ")
+    assert said("--seeds", "1000:3000")[0] == second
+    assert said("--seeds", "0:1000") == []  # the one over all says it
+
+
 def test_a_seed_whose_trace_is_another_the_second_time_is_broken(capsys, monkeypatch):
     hashes = iter("abcd")
     monkeypatch.setattr("sansio_pingora.testing.simulate.run_seed", lambda seed: Report(trace_hash=next(hashes)))
@@ -90,7 +114,7 @@ def test_a_seed_whose_trace_is_another_the_second_time_is_broken(capsys, monkeyp
     assert main(["--seeds", "0:2", "--again", "1"]) == 1
 
     out = capsys.readouterr().out
-    assert "2 broken: 0 1" in out
+    assert "2 broken: 0, 1" in out
     assert "I-14: the trace was a, and the second time b" in out
 
 

@@ -1,9 +1,11 @@
 """Worlds about the life of a server, and what a broken lifecycle shows in them."""
 
+from collections import Counter
+
 import pytest
 
 from sansio_pingora.server import DrainService, ServerLifecycle
-from sansio_pingora.testing import OracleBroken
+from sansio_pingora.testing import ALL_FAULTS, OracleBroken
 from sansio_pingora.testing.driver import Driver
 from sansio_pingora.testing.prng import Random
 from sansio_pingora.testing.scenario import run_seed
@@ -39,6 +41,15 @@ def test_the_server_keeps_its_invariants(first):
     for seed in range(first, first + 20):
         judged += run(seed).judged["I-13"]
     assert judged
+
+
+def test_every_fault_of_a_servers_life_fires_often_enough():
+    counts = Counter()
+    for seed in range(7, 1_500, 10):
+        counts += run(seed).faults.counts
+
+    faults = [name for name in ALL_FAULTS if name.startswith(("signal ", "hand-over ", "server ", "service "))]
+    assert [name for name in faults if counts[name] < 12] == []  # a tenth of ten thousand seeds: eighty
 
 
 def test_the_same_seed_gives_the_same_trace():
