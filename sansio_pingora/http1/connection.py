@@ -297,7 +297,8 @@ class Http1Connection(Channel):
                 trailers = self._codec.trailers
                 events.append((self.stream, Done() if trailers is None else Trailer(trailers)))
         if end:
-            self._unconsumed += size
+            if self._active:
+                self._unconsumed += size
             self._read_deadline = math.inf
             self.receiving = MOVES[self.receiving, END]
             self._received_message(events, now)

@@ -136,7 +136,8 @@ def _read_binary(data: bytes, limit: int) -> ReadProxyHeader | None:
     tlvs = _tlvs(whole, start)
     # UNSPEC in either half: the addresses, if there are any, are not to be believed.
     source, destination = _ends(family, whole[_FIXED:start]) if protocol else (None, None)
-    datagram = protocol == 2 and family != 0
+    # Without an end that it tells it is as good as none: that one came by datagrams could not be written again.
+    datagram = protocol == 2 and (source is not None or destination is not None)
     return ReadProxyHeader(ProxyHeader(2, source, destination, datagram=datagram, tlvs=tlvs), size)
 
 

@@ -144,10 +144,17 @@ class AnswerOnce(HttpOracle):
         if asked is not None and asked.valid and bytes(message.body) != asked.body:
             size = f"{len(message.body)} bytes for the whole body of {asked.token!r}, which has {len(asked.body)}"
             world.broken(self.invariant, f"{name} took {size}")
+        most = self.case.limits.max_body
+        if asked is not None and asked.valid and most is not None and len(message.body) > most:
+            world.broken(self.invariant, f"{name} took {len(message.body)} bytes where {most} are allowed")
 
     def _complete(self, world: World, client: Client, asked: Asked, message: Message) -> None:
         number = message.get(b"x-answer")
         if number is None:
+            most = self.case.limits.max_body
+            if asked.valid and message.status == 413 and (most is None or len(asked.body) <= most):
+                size = f"the {len(asked.body)} bytes of {asked.token!r}"
+                world.broken(self.invariant, f"{client.name}: {size} are refused as too many, where {most} are allowed")
             if asked.valid and message.status < 400 and message.status != 204:
                 world.broken(
                     self.invariant, f"{client.name}: {asked.token!r} got a {message.status} that no origin gave"

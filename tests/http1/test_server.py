@@ -470,6 +470,14 @@ def test_credit_lasts_over_the_switch(engine):
         server.consumed(1, 3, 0.0)
 
 
+def test_a_body_that_nobody_reads_costs_no_credit(engine):
+    """The answer is complete and the connection is kept: no byte of the rest of the body was delivered."""
+    server, _ = served(post(8), head(404, ("Content-Length", "0")), engine=engine)
+    assert server.receive_data(b"12345678", 0.0) == []
+    with pytest.raises(LocalProtocolError, match="consumed where 0 were delivered"):
+        server.consumed(1, 8, 0.0)
+
+
 def test_a_tunnel_has_no_framing(engine):
     server, _ = served(CONNECT, engine=engine, allow_connect=True)
     for fields in (("Content-Length", "0"), ("Transfer-Encoding", "chunked")):

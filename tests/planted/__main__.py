@@ -44,7 +44,7 @@ def plant(fault: Fault | None, hunts: list[str], timeout: float | None = None) -
         )
     if run.returncode:
         return {"found": "import", "taken": {}, "case": run.stderr[-2_000:]}
-    found: dict[str, Any] = json.loads(run.stdout)
+    found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])  # hypothesis may have said something before
     return found
 
 

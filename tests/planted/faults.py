@@ -157,7 +157,7 @@ FAULTS = (
         "a connection with bytes left over used again",
         _CLIENT,
         "            if self._codec.buffered:\n                # Whatever it is, the next answer must not be read behind it (response-queue poisoning).",
-        "            if False:\n                # Whatever it is, the next answer must not be read behind it (response-queue poisoning).",
+        "            if self._codec.take_rest() is None:\n                # They are thrown away.",
     ),
     Fault(
         "a message of a WebSocket never ends",

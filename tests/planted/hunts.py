@@ -33,7 +33,7 @@ from sansio_pingora.testing.stateful import (
     PoolMachine,
     WebSocketMachine,
 )
-from sansio_pingora.websocket import MessagePart, WebSocketSession
+from sansio_pingora.websocket import Closed, MessagePart, State, WebSocketSession
 from sansio_pingora.wire import Body, Done, Failed, Header, RequestHeader, ResponseHeader, Trailer
 
 __all__ = ["HUNTS", "hunt"]
@@ -92,6 +92,23 @@ def responses(raw, cuts):
     assert client.reusable == ended
 
 
+@given(st.http1_responses(), hst.binary(min_size=1, max_size=9) | st.http1_responses(), st.cuts())
+def surplus(raw, behind, cuts):
+    """What an origin sends behind its answer is nobody's, and ends the connection."""
+    results = []
+    for pieces in ([raw], cuts(raw + behind)):
+        client = Http1Client(Limits())
+        client.open_stream(0.0)
+        client.send(1, Header(RequestHeader("GET", "/", [("Host", "h")]), True), 0.0)
+        events = feed(client, pieces)[0]
+        results.append([value for _, value in events if isinstance(value, Header | Body | Trailer | Done)])
+        if len(results) == 1 and not client.reusable:
+            return  # it lasts until the close
+    assert results[0] == results[1]
+    assert client.closing
+    assert not client.reusable
+
+
 @given(st.http2_frames(), st.cuts())
 def http2_frames(frames, cuts):
     """Requests over HTTP/2 are told alike, however they are cut, and as the h2 library tells them."""
@@ -143,6 +160,27 @@ def websocket_frames(frames, cuts):
     assert told(cuts(raw)) == told([raw] if raw else [])
 
 
+@given(st.illegal_websocket_frames(server=True), st.cuts())
+def illegal_websocket(story, cuts):
+    """An illegal frame ends a WebSocket, and of it and of what is behind it nothing is told."""
+    before, illegal, behind = story
+
+    def told(frames):
+        session = WebSocketSession(0.0, Limits())
+        heard = [event for piece in cuts(b"".join(frames)) for event in session.receive_data(piece, 0.0)]
+        whole = sum(isinstance(event, MessagePart) and event.last for event in heard)
+        return whole, heard, session, drain(session)
+
+    messages, _, session, out = told(before)
+    assert session.state is State.OPEN
+    found, heard, session, out = told([*before, *illegal, *behind])
+    assert found == messages
+    assert isinstance(heard[-1], Closed)
+    assert heard[-1].code in (1002, 1007)
+    assert session.finished
+    assert heard[-1].code.to_bytes(2, "big") in out
+
+
 @given(hst.lists(hst.tuples(hst.sampled_from(["say", "window", "read"]), hst.integers(0, 70_000)), max_size=12))
 def changing_windows(steps):
     """The h2 library, as a client that changes its windows, is never sent more than they allow."""
@@ -190,6 +228,8 @@ def _machine(machine: type[RuleBasedStateMachine]) -> Callable[[], None]:
 
 HUNTS: dict[str, Callable[[], None]] = {
     "known_bad_requests": _property(known_bad),
+    "bytes behind http1_responses": _property(surplus),
+    "illegal_websocket_frames": _property(illegal_websocket),
     "PoolMachine": _machine(PoolMachine),
     "LifecycleMachine": _machine(LifecycleMachine),
     "WebSocketMachine": _machine(WebSocketMachine),

@@ -117,6 +117,13 @@ def test_the_bytes_of_a_header(header, raw):
     assert header.to_bytes() == raw
 
 
+def test_datagrams_between_ends_without_names_are_as_good_as_unknown():
+    read = read_proxy_header(v2(family=0x32, payload=b"\0" * 216))
+
+    assert read.header == ProxyHeader(2)
+    assert read_proxy_header(read.header.to_bytes()).header == read.header
+
+
 def test_the_longest_line_is_taken_and_one_byte_more_is_not():
     host = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
     longest = ProxyHeader(1, SocketAddr(host, 65535), SocketAddr(host, 65535)).to_bytes()

@@ -324,6 +324,28 @@ def test_a_cut_request_that_looks_complete():
         story.judged(AnswerOnce)
 
 
+@pytest.mark.parametrize(("most", "broken"), [(4, False), (5, True), (None, True)])
+def test_a_body_is_refused_that_is_not_too_large(most, broken):
+    story = Story(b"a", method=b"POST", body=b"12345")
+    story.case.limits = Limits(max_body=most)
+    story.got(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+
+    if not broken:
+        story.judged(AnswerOnce)
+        return
+    with pytest.raises(OracleBroken, match=r"I-1: c1: the 5 bytes of b'a' are refused as too many, where"):
+        story.judged(AnswerOnce)
+
+
+def test_a_body_is_taken_that_is_too_large():
+    story = Story(b"a", method=b"POST", body=b"12345")
+    story.case.limits = Limits(max_body=4)
+    story.wrote((ask(b"a", b"POST", b"12345"), 0))
+
+    with pytest.raises(OracleBroken, match="took 5 bytes where 4 are allowed"):
+        story.judged(AnswerOnce)
+
+
 def test_two_answers_to_one_request():
     story = Story(b"a")
     number = story.answered(b"a")

@@ -12,6 +12,7 @@ from sansio_pingora.limits import Limits
 from sansio_pingora.session import ServerConnection
 from sansio_pingora.testing import feed
 from sansio_pingora.testing import strategies as st
+from sansio_pingora.websocket import Closed, MessagePart, WebSocketSession
 from sansio_pingora.wire import Failed, Fields, Header, RequestHeader
 
 
@@ -124,3 +125,18 @@ def test_illegal_http2_frames_end_in_goaway(frames, cuts):
 
     assert kinds[-1][0] == 7
     assert kinds[-1][1] != bytes(4)
+
+
+@settings(max_examples=40)
+@given(hst.booleans(), hst.data(), st.cuts())
+def test_illegal_websocket_frames_end_in_a_close(server, data, cuts):
+    before, illegal, behind = data.draw(st.illegal_websocket_frames(server=server))
+    session = WebSocketSession(0.0, Limits(), mask=None if server else lambda: b"mask")
+
+    def receive(frames):
+        return [event for piece in cuts(b"".join(frames)) for event in session.receive_data(piece, 0.0)]
+
+    assert not any(isinstance(event, Closed) for event in receive(before))
+    *told, end = receive([*illegal, *behind])
+    assert end.code in (1002, 1007)
+    assert not any(event.last for event in told if isinstance(event, MessagePart))

@@ -23,7 +23,12 @@ from sansio_pingora.testing.strategies.http1 import (
     targets,
 )
 from sansio_pingora.testing.strategies.http2 import http2_frame, http2_frames, illegal_http2_frames
-from sansio_pingora.testing.strategies.websocket import websocket_deflates, websocket_frame, websocket_frames
+from sansio_pingora.testing.strategies.websocket import (
+    illegal_websocket_frames,
+    websocket_deflates,
+    websocket_frame,
+    websocket_frames,
+)
 
 __all__ = [
     "CutAt",
@@ -40,6 +45,7 @@ __all__ = [
     "http2_frame",
     "http2_frames",
     "illegal_http2_frames",
+    "illegal_websocket_frames",
     "known_bad_requests",
     "targets",
     "websocket_deflates",

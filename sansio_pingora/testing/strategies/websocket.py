@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sansio_pingora.websocket import Deflate
 from sansio_pingora.websocket.frames import Opcode, frame_head, masked
 
-__all__ = ["websocket_deflates", "websocket_frame", "websocket_frames"]
+__all__ = ["illegal_websocket_frames", "websocket_deflates", "websocket_frame", "websocket_frames"]
 
 _MASK = b"\x11\x22\x33\x44"
 
@@ -32,16 +32,20 @@ def _pieces(data: bytes, places: list[int]) -> list[bytes]:
 
 
 @st.composite
-def websocket_frames(draw: st.DrawFn, *, server: bool, deflate: bool, amid: bool = True) -> list[bytes]:
+def websocket_frames(
+    draw: st.DrawFn, *, server: bool, deflate: bool, amid: bool = True, ends: bool = True
+) -> list[bytes]:
     """Frames towards a *server* or a client: messages in any number of frames, faults, closes, and pings.
 
-    *deflate*: some messages are compressed; *amid*: pings come between the frames of a message, too.
+    *deflate*: some messages are compressed; *amid*: pings come between the frames of a message, too; *ends*: it may
+    end, by a close or by a fault.
     """
+    kinds = ["message", "message", "message", "ping", "pong", *(("close", "fault") if ends else ())]
     mask = _MASK if server else None
     compressor = zlib.compressobj(wbits=-15)
     frames: list[bytes] = []
     for _ in range(draw(st.integers(0, 8))):
-        kind = draw(st.sampled_from(["message", "message", "message", "ping", "pong", "close", "fault"]))
+        kind = draw(st.sampled_from(kinds))
         if kind == "message":
             text = draw(st.booleans())
             data = draw(_TEXTS).encode() if text else draw(_BYTES)
@@ -75,6 +79,49 @@ def websocket_frames(draw: st.DrawFn, *, server: bool, deflate: bool, amid: bool
                 )
             )
     return frames
+
+
+_TEXT, _BINARY, _GOES_ON, _CLOSE, _PING = Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION, Opcode.CLOSE, Opcode.PING
+_ILLEGAL: tuple[tuple[tuple[int, bytes, bool, int], ...], ...] = (
+    ((_TEXT, b"a\xc3", True, 0),),  # ends amid a character
+    ((_TEXT, b"\xf0\x9f\x90", True, 0),),
+    ((_TEXT, b"\xe2\x82", False, 0), (_GOES_ON, b"", True, 0)),
+    ((_TEXT, b"\xe2\x82", False, 0), (_GOES_ON, b"a", True, 0)),
+    ((_TEXT, b"\x80", True, 0),),
+    ((_TEXT, b"\xc0\xaf", True, 0),),  # longer than it need be
+    ((_TEXT, b"\xed\xa0\x80", True, 0),),  # a surrogate
+    ((_TEXT, b"\xf4\x90\x80\x80", True, 0),),  # beyond Unicode
+    ((_GOES_ON, b"a", True, 0),),  # of no message
+    ((_TEXT, b"a", False, 0), (_TEXT, b"b", True, 0)),  # amid a message
+    ((_BINARY, b"a", False, 0), (_BINARY, b"b", True, 0)),
+    ((3, b"", True, 0),),  # kinds that nobody knows
+    ((15, b"", True, 0),),
+    ((_TEXT, b"a", True, 1),),  # bits that no extension has given a meaning
+    ((_BINARY, b"a", True, 2),),
+    ((_PING, b"", True, 4),),
+    ((_PING, b"", False, 0),),  # a control frame in pieces
+    ((_PING, b"p" * 126, True, 0),),  # or too long
+    ((_CLOSE, b"\x03", True, 0),),  # half a code
+    ((_CLOSE, b"\x03\xed", True, 0),),  # 1005, which is never sent
+    ((_CLOSE, b"\x03\xe7", True, 0),),  # 999
+    ((_CLOSE, b"\x03\xe8\xc3", True, 0),),  # a reason that ends amid a character
+)
+
+
+@st.composite
+def illegal_websocket_frames(draw: st.DrawFn, *, server: bool) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Legal frames, one or two that every end must answer with a close of 1002 or 1007, and legal frames again.
+
+    Messages of the first are whole; no extension was agreed on.
+    """
+    mask = _MASK if server else None
+    if draw(st.integers(0, 9)) == 9:
+        illegal = [websocket_frame(_TEXT, b"a", mask=None if server else _MASK)]  # masked by the wrong end
+    else:
+        chosen = draw(st.sampled_from(_ILLEGAL))  # first: behind the others it would hardly vary
+        illegal = [websocket_frame(opcode, data, fin=fin, rsv=rsv, mask=mask) for opcode, data, fin, rsv in chosen]
+    legal = websocket_frames(server=server, deflate=False, ends=False)
+    return draw(legal), illegal, draw(legal)
 
 
 def websocket_deflates() -> st.SearchStrategy[Deflate | None]:
