@@ -34,6 +34,7 @@ class RoundRobin(ProxyHttp):
         for peer in peers:
             if peer != self._peers[peer.address]:
                 raise ValueError(f"{peer.address} is there twice, with different schemes: leave one of them out")
+        self._only = peers[0] if len(self._peers) == 1 else None
         turns = Counter(peer.address for peer in peers)
         self._upstreams = LoadBalancer([Backend(address, weight) for address, weight in turns.items()])
 
@@ -43,11 +44,11 @@ class RoundRobin(ProxyHttp):
 
     def upstream_peer(self, session: ServerSession, ctx: set[Backend]) -> HttpPeer:
         """The peer whose turn it is."""
-        return self._upstreams.peer(tried=ctx, make=self._make)
+        return self._only or self._upstreams.peer(tried=ctx, make=self._make)
 
     def fail_to_connect(self, session: ServerSession, peer: HttpPeer, ctx: set[Backend], error: Error) -> Error:
         """Try each peer once."""
-        return error.with_retry(len(ctx) < len(self._peers))
+        return error.with_retry(self._only is None and len(ctx) < len(self._peers))
 
     def _make(self, backend: Backend) -> HttpPeer:
         peer = self._peers[backend.addr]
