@@ -63,6 +63,8 @@ class Limits:
     """Bytes of the fields in them, in all; past it 502."""
     keepalive_request_limit: int | None = None
     """Requests on one connection."""
+    max_unlogged: int = 100
+    """Exchanges of one connection that are over but for a `logging` that waits; at that many its next requests wait."""
 
     max_connections: int | None = None
     """Accepted connections open at once; more wait in the backlog."""

@@ -43,6 +43,7 @@ DEFAULTS = {
     "max_retry_backoff": 1.0,
     "max_decoded_body": None,
     "keepalive_request_limit": None,
+    "max_unlogged": 100,
     "max_connections": None,
     "accept_rate": None,
     "handshake_timeout": 5,

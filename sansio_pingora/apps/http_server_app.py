@@ -9,7 +9,7 @@ from sansio_pingora.apps.acceptor import HttpAcceptor, HttpOptions, LaneHandler
 from sansio_pingora.apps.http_exchanges import Handover, StreamingHandler
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Acceptor, Lane
-from sansio_pingora.session import Form, ServerSession, check_form, form_of
+from sansio_pingora.session import Form, ServerSession, check_callbacks, check_form, form_of
 from sansio_pingora.wire import HttpTask
 
 __all__ = ["HttpApp", "HttpServerApp", "HttpService"]
@@ -76,7 +76,7 @@ class HttpService:
     ) -> None:
         """Settle the form.
 
-        :raises TypeError: *app* is none, or of a form that it cannot have.
+        :raises TypeError: *app* is none, or of a form that it cannot have, or a callback's name or arguments are wrong.
         """
         if not isinstance(app, HttpServerApp) and not hasattr(app, "handler"):
             raise TypeError(
@@ -106,6 +106,7 @@ class _Streaming:
     """An :class:`HttpServerApp` and its form."""
 
     def __init__(self, app: HttpServerApp) -> None:
+        check_callbacks(app, HttpServerApp, ("process_new_http", "request_task", "writable"))
         self._app = app
         self._name = f"{type(app).__name__}.process_new_http"
         self._form = form_of(app.process_new_http, app)

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from sansio_pingora.apps.streams import StreamAcceptor
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Acceptor, Lane
-from sansio_pingora.session import Form, check_form, form_of
+from sansio_pingora.session import Form, check_callbacks, check_form, form_of
 
 if TYPE_CHECKING:
     from sansio_pingora.apps.streams import RawStream
     from sansio_pingora.errors import Error
 
 __all__ = ["EchoApp", "RawService", "ServerApp"]
+
+_CALLBACKS = ("process_new", "received", "finished", "writable", "lost")
 
 
 class ServerApp:
@@ -63,10 +65,11 @@ class RawService:
     def __init__(self, app: ServerApp, limits: Limits | None = None) -> None:
         """Settle the form.
 
-        :raises TypeError: *app* is none, or of a form that it cannot have.
+        :raises TypeError: *app* is none, or of a form that it cannot have, or a callback's name or arguments are wrong.
         """
         if not isinstance(app, ServerApp):
             raise TypeError(f"{app!r} is not a ServerApp")
+        check_callbacks(app, ServerApp, _CALLBACKS)
         self.limits = limits or Limits()
         self._app = app
         self._name = f"{type(app).__name__}.process_new"

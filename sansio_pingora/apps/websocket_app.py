@@ -12,7 +12,7 @@ from sansio_pingora.apps.websocket_exchange import Callbacks, WebSocket, WebSock
 from sansio_pingora.errors import LocalProtocolError
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Lane
-from sansio_pingora.session import Exchange, ServerSession, check_form, form_of
+from sansio_pingora.session import Exchange, ServerSession, check_callbacks, check_form, form_of
 from sansio_pingora.websocket import MessagePart
 
 __all__ = ["WebSocketApp", "serve_websocket"]
@@ -74,6 +74,7 @@ class WebSocketApp:
 
     @cached_property
     def _callbacks(self) -> Callbacks:
+        check_callbacks(self, WebSocketApp, _CALLBACKS)
         forms = {name: form_of(getattr(self, name), self) for name in _CALLBACKS}
         return Callbacks(forms, takes_parts=type(self).on_part is not WebSocketApp.on_part)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sansio_pingora.errors import LocalProtocolError
-from sansio_pingora.session import Form, check_form, form_of
+from sansio_pingora.session import Form, check_callbacks, check_form, form_of
 
 if TYPE_CHECKING:
     from sansio_pingora.session import ServerSession
@@ -108,7 +108,8 @@ class HttpModules:
 
         *order*: instead of the module's own. *make* is called once at start, to see what it makes.
 
-        :raises TypeError: it makes no :class:`HttpModule`, or one that waits where it must not.
+        :raises TypeError: it makes no :class:`HttpModule`, one that waits where it must not, or one with a method whose
+            name or arguments are wrong.
         :raises LocalProtocolError: a module of that class is there already, or the service has started.
         """
         if self._filters is not None:
@@ -123,6 +124,7 @@ class HttpModules:
         self._entries.append(_Entry(kind, make, made.order if order is None else order))
 
     def _check(self, kind: type[HttpModule]) -> None:
+        check_callbacks(kind, HttpModule, PHASES)
         if self._upstream and _overrides(kind, "request_body_filter"):
             raise TypeError(
                 f"{kind.__name__}.request_body_filter has no place upstream: an attempt that is repeated sends what "

@@ -98,8 +98,8 @@ class ProxyExchange(Answering):
     def receive_task(self, task: HttpTask, now: float) -> None:
         """A task of the request, behind its head."""
         self.now = self.session.now = now
-        if type(task) is Failed and self.session.finished:
-            return  # the connection was cut behind the end of this exchange
+        if type(task) is Failed and (self.session.finished or self.phase == "logging"):
+            return  # the connection was cut behind the end of this exchange, perhaps by itself
         self.session.received(task)
         if type(task) is not Failed:
             assert self.request_pump is not None  # only a body or a tunnel makes tasks
@@ -230,6 +230,7 @@ class ProxyExchange(Answering):
                 if logging.inline:
                     logging.call(session, error, self.ctx)
                 else:
+                    session.await_log()
                     yield from self.run_form(logging.form, partial(logging.call, session, error, self.ctx))
             except Exception as exc:
                 self._report("ERROR", f"logging raised: {as_error(exc, 'in logging')}", exc)

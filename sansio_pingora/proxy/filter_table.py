@@ -8,9 +8,11 @@ from typing import Any
 from sansio_pingora.modules import HttpModules, ModuleFilter
 from sansio_pingora.proxy.options import ProxyOptions
 from sansio_pingora.proxy.proxy_http import PHASES, PLAIN_PHASES, ProxyHttp
-from sansio_pingora.session import Form, check_form, form_of
+from sansio_pingora.session import Form, check_callbacks, check_form, form_of
 
 __all__ = ["Filter", "FilterTable"]
+
+_CALLBACKS = (*PHASES, "init_downstream_modules", "init_upstream_modules")
 
 
 class Filter:
@@ -28,7 +30,8 @@ class Filter:
 class FilterTable:
     """A filter for each phase of :class:`ProxyHttp`, or None where it is not overridden.
 
-    :raises TypeError: *app* is no ProxyHttp, lacks ``upstream_peer``, or waits where it must decide.
+    :raises TypeError: *app* is no ProxyHttp, lacks ``upstream_peer``, waits where it must decide, or has a callback
+        whose name or arguments are wrong.
     """
 
     __slots__ = (
@@ -80,6 +83,7 @@ class FilterTable:
         if not isinstance(app, ProxyHttp):
             raise TypeError(f"{app!r} is not a ProxyHttp")
         self.app = app
+        check_callbacks(app, ProxyHttp, _CALLBACKS)
         for name in PHASES:
             call = getattr(app, name)
             found = None

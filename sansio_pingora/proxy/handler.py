@@ -96,11 +96,15 @@ class ProxyHandler:
             logging = self.filters.logging
             if logging is not None:
                 session.record = ExchangeRecord(session, error, None)
+                if not logging.inline:
+                    session.await_log()
                 yield from routines.run_form(logging.form, partial(logging.call, session, error, ctx))
 
         def ended(_: object, fault: Error | None) -> None:
             if fault is not None:
                 routines.give(LogLine("ERROR", f"logging raised: {fault}"))
+            session.now = routines.now
+            session.release()
             routines.stop_routines()
 
         routines.start(story(), ended)

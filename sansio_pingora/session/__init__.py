@@ -1,7 +1,7 @@
 """Sessions: one exchange in our hands, and a server connection as a whole."""
 
 from sansio_pingora.session.bridging import Bridge, bridge, websocket_accept
-from sansio_pingora.session.callbacks import Form, blocking, check_form, form_of
+from sansio_pingora.session.callbacks import Form, blocking, check_callbacks, check_form, form_of
 from sansio_pingora.session.client_session import ClientSession
 from sansio_pingora.session.custom import CustomClient, CustomConnection, CustomServer
 from sansio_pingora.session.dispatch import Dispatcher, Exchange, HttpHandler
@@ -70,6 +70,7 @@ __all__ = [
     "as_error",
     "blocking",
     "bridge",
+    "check_callbacks",
     "check_form",
     "clear_request_body_headers",
     "client_codec",

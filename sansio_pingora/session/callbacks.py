@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from difflib import get_close_matches
 from enum import Enum, auto
 from typing import Any, TypeVar
 
-__all__ = ["Form", "blocking", "check_form", "form_of"]
+__all__ = ["Form", "blocking", "check_callbacks", "check_form", "form_of"]
 
 _MARK = "__sansio_pingora_blocking__"
 _T = TypeVar("_T")
@@ -61,3 +62,67 @@ def check_form(name: str, form: Form, runtime: str, *, can_await: bool) -> None:
             f"{name} is async def, which the {runtime} runtime cannot run: "
             "use runtime='asyncio', or write it plain, @blocking or as a generator of effects"
         )
+
+
+_CLOSE = 0.87
+"""Of difflib: one wrong, missing or extra letter in seven is close, and what another word is added to is not."""
+
+
+def check_callbacks(owner: object, base: type, names: Collection[str]) -> None:
+    """Hold *owner*, an object or a subclass of *base*, to the callbacks *names* of that.
+
+    A method is taken for a callback that was misspelt when its name is close to one, and it takes its arguments; names
+    with a leading underscore are left alone.
+
+    :raises TypeError: a misspelt name, or a callback that does not take what it will be given.
+    """
+    kind = owner if isinstance(owner, type) else type(owner)
+    for name in names:
+        found, usual = getattr(owner, name), getattr(base, name)
+        if getattr(found, "__func__", found) is usual:
+            continue
+        if not callable(found):
+            raise TypeError(f"{kind.__name__}.{name} is {found!r}: write a method {name}{inspect.signature(usual)}")
+        if not _takes(found, usual, bound=owner is not kind):
+            own = inspect.signature(found, follow_wrapped=False)
+            raise TypeError(
+                f"{kind.__name__}.{name}{own} does not take what it is given: "
+                f"write {name}({', '.join(inspect.signature(usual).parameters)})"
+            )
+    by_letters = {_letters(name): name for name in names}
+    for name in _own_methods(kind, base):
+        close = get_close_matches(_letters(name), by_letters, n=1, cutoff=_CLOSE)
+        if close and _takes(getattr(kind, name), getattr(base, by_letters[close[0]]), bound=False):
+            raise TypeError(
+                f"{kind.__name__}.{name} is no callback of {base.__name__}: did you mean {by_letters[close[0]]!r}? "
+                f"A method of your own may be called _{name.lstrip('_')}"
+            )
+
+
+def _own_methods(kind: type, base: type) -> list[str]:
+    """Public methods that *base* knows nothing of."""
+    added = [one for one in kind.__mro__ if one not in base.__mro__]
+    return [
+        name
+        for one in added
+        for name, value in vars(one).items()
+        if inspect.isfunction(value) and not name.startswith("_") and not hasattr(base, name)
+    ]
+
+
+def _letters(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _takes(found: Callable[..., Any], usual: Callable[..., Any], *, bound: bool) -> bool:
+    """Whether *found* can be called as *usual* is, a function with self; *bound*: without that."""
+    size = len(inspect.signature(usual).parameters) - bound
+    try:
+        signature = inspect.signature(found, follow_wrapped=False)
+    except ValueError:  # of something in C that does not say
+        return True
+    try:
+        signature.bind(*[None] * size)
+    except TypeError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -39,7 +40,16 @@ class HttpHandler(Protocol):
 class Dispatcher:
     """The receiver of one client connection's events."""
 
-    __slots__ = ("_exchanges", "_handler", "_info", "_meter", "_unestablished", "connection")
+    __slots__ = (
+        "_exchanges",
+        "_handler",
+        "_info",
+        "_kept",
+        "_meter",
+        "_refused",
+        "_unestablished",
+        "connection",
+    )
 
     def __init__(
         self,
@@ -54,6 +64,9 @@ class Dispatcher:
         self._handler = handler
         self._info = info
         self._exchanges = Held()
+        # Of requests that are not taken yet, by their stream. A body is not consumed: its credit bounds what comes.
+        self._kept: dict[int, list[Any]] = {}
+        self._refused: deque[tuple[int, Error]] = deque()  # answered already, and to be logged
         self._unestablished = unestablished
         self._meter = meter
 
@@ -70,6 +83,10 @@ class Dispatcher:
         """Take one event of the connection."""
         kind = type(value)
         if kind is Header:
+            if self._kept or (self._exchanges.unlogged and self._is_full()):
+                self._kept[stream_id] = [value]
+                self._exchanges.on_room = self._go_on
+                return
             session = ServerSession(self.connection, stream_id, value, self._info, now, self._exchanges)
             session.meter = self._meter
             exchange = self._handler.begin(session, now)
@@ -82,11 +99,10 @@ class Dispatcher:
                 self._meter.broke("connection", value.error)
             self._connection_closed(value.error, now)
         elif (held := self._exchanges.get(stream_id)) is None:
-            if kind is Failed:
-                session = ServerSession(self.connection, stream_id, None, self._info, now, self._exchanges)
-                if self._meter is not None:
-                    self._meter.refused(session, value.error)
-                self._handler.refused(session, value.error, now)
+            if stream_id in self._kept:
+                self._keep(stream_id, value, now)
+            elif kind is Failed:
+                self._refuse(stream_id, value.error, now)
             elif kind is Established:
                 self._established(value)
         elif kind is Writable:
@@ -98,6 +114,50 @@ class Dispatcher:
                     self._meter.broke("request", value.error)
             held.receive_task(value, now)
 
+    # ── a log that does not keep up ──────────────────────────────────────────────────
+
+    def _is_full(self) -> bool:
+        unlogged = self._exchanges.unlogged
+        return unlogged > 0 and unlogged >= self.connection.limits.max_unlogged
+
+    def _keep(self, stream_id: int, value: Any, now: float) -> None:
+        if type(value) is not Failed:
+            self._kept[stream_id].append(value)
+            return
+        del self._kept[stream_id]  # taken back by its client: as if it had never been read
+        if self._meter is not None:
+            self._meter.broke("request", value.error)
+        if value.error.status is not None:  # no, the connection has answered it
+            self._refuse(stream_id, value.error, now)
+
+    def _refuse(self, stream_id: int, error: Error, now: float) -> None:
+        if self._refused or self._is_full():
+            self._refused.append((stream_id, error))
+            self._exchanges.on_room = self._go_on
+            if len(self._refused) > self.connection.limits.max_unlogged:
+                self.connection.abort(now)  # nothing that is answered already can be made to wait
+            return
+        session = ServerSession(self.connection, stream_id, None, self._info, now, self._exchanges)
+        if self._meter is not None:
+            self._meter.refused(session, error)
+        self._handler.refused(session, error, now)
+
+    def _go_on(self, now: float) -> None:
+        """Take what waited, as far as there is room for its log."""
+        self._exchanges.on_room = None  # what is taken here may be over at once
+        kept, refused = self._kept, self._refused
+        self._kept, self._refused = {}, deque()
+        while (refused or kept) and not self._is_full():
+            if refused:
+                self._refuse(*refused.popleft(), now)
+            else:
+                stream_id = next(iter(kept))
+                for value in kept.pop(stream_id):
+                    self.receive_event(stream_id, value, now)
+        if kept or refused:
+            self._kept, self._refused = kept, refused
+            self._exchanges.on_room = self._go_on
+
     def _established(self, event: Established) -> None:
         self.connection = event.connection
         self._unestablished = None
@@ -107,6 +167,7 @@ class Dispatcher:
 
     def _connection_closed(self, error: Error | None, now: float) -> None:
         """Exchanges that were not told already, because the connection was aborted from our side, are told now."""
+        self._kept.clear()
         if self._unestablished is not None:
             self._unestablished(error, now)
         held = list(self._exchanges.values())

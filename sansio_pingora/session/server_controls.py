@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.digests import Digest
@@ -20,16 +21,32 @@ __all__ = ["Held", "ServerControls"]
 class Held(dict[int, Any]):
     """The exchanges under way of one connection by their stream, and what lasts from one to the next."""
 
-    __slots__ = ("digest", "user_context")
+    __slots__ = ("digest", "on_room", "unlogged", "user_context")
 
     digest: Digest
     user_context: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unlogged = 0
+        """Exchanges that are over but for their log, those of streams that are gone among them."""
+        self.on_room: Callable[[float], None] | None = None
+        """Told when there is one less."""
 
 
 class Extras:
     """The state of an exchange that uses what is here."""
 
-    __slots__ = ("close_early", "downstream_modules", "held", "record", "retry", "spawner", "upstream_modules")
+    __slots__ = (
+        "close_early",
+        "downstream_modules",
+        "held",
+        "record",
+        "retry",
+        "spawner",
+        "unlogged",
+        "upstream_modules",
+    )
 
     def __init__(self) -> None:
         self.close_early = False
@@ -39,6 +56,7 @@ class Extras:
         self.upstream_modules: Any = None
         self.record: Any = None
         self.spawner: Any = None
+        self.unlogged = False
 
 
 class ServerControls(SessionControls):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
-from sansio_pingora.session.server_controls import ServerControls
+from sansio_pingora.session.server_controls import Held, ServerControls
 from sansio_pingora.wire import (
     Body,
     Done,
@@ -349,13 +349,27 @@ class ServerSession(ServerControls):
         """
         self._connection = stand_before(self._connection)
 
+    def await_log(self) -> None:
+        """Nothing is left to do but a log that waits: until :meth:`release` it counts towards ``max_unlogged``."""
+        extras = self._with_extras()
+        if isinstance(self._held, Held) and not extras.unlogged:
+            extras.unlogged = True
+            self._held.unlogged += 1
+
     def release(self) -> None:
         """No event of this exchange is wanted any more; nothing is kept for it."""
         if self.meter is not None:
             meter, self.meter = self.meter, None
             meter.finished(self)
         self.released = True
-        self._held.pop(self.stream_id, None)
+        held = self._held
+        held.pop(self.stream_id, None)
+        if self._extras is not None and self._extras.unlogged:
+            self._extras.unlogged = False
+            assert isinstance(held, Held)  # see await_log
+            held.unlogged -= 1
+            if held.on_room is not None:
+                held.on_room(self.now)
 
     def __repr__(self) -> str:
         return f"<ServerSession {self.stream_id} {self.request_summary()}>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.apps import HttpOptions
@@ -64,7 +65,8 @@ def random_proxy(world: World, case: Case, addresses: list[str]) -> Application:
 
     methods["new_ctx"] = new_ctx
     methods["upstream_peer"] = _upstream_peer(world, rng, case, addresses)
-    methods["logging"] = _logging(faults)
+    logs = world.rng.fork("logging")
+    methods["logging"] = _logging(logs, faults, deferred=deferred)
     for name in (*_WAITING, *_DECIDING):
         if rng.chance(0.25 if deferred else 0.15) or faults.enabled(f"exception in {name}"):
             form = (
@@ -76,7 +78,8 @@ def random_proxy(world: World, case: Case, addresses: list[str]) -> Application:
             methods[f"init_{side}_modules"] = _modules(rng, upstream=side == "upstream")
     proxy_class = type("SimulatedProxy", (ProxyHttp,), methods)
     tls = None if case.tls is None else case.tls.library
-    return HttpProxy(proxy_class(), case.limits, _options(case), tls=tls)
+    limits = replace(case.limits, max_unlogged=logs.pick((1, 2, 100)))
+    return HttpProxy(proxy_class(), limits, _options(case), tls=tls)
 
 
 def _options(case: Case) -> HttpOptions:
@@ -154,11 +157,15 @@ def _upstream_peer(world: World, rng: Random, case: Case, addresses: list[str]) 
     return upstream_peer
 
 
-def _logging(faults: Faults) -> Callable[..., Any]:
+def _logging(rng: Random, faults: Faults, *, deferred: bool) -> Callable[..., Any]:
     def logging(_: ProxyHttp, __: Any, ___: Error | None, ctx: Any) -> None:
         _note("logging", ctx, faults)
 
-    return logging
+    def waits(_: ProxyHttp, __: Any, ___: Error | None, ctx: Any) -> Generator[Sleep, None, None]:
+        yield Sleep(rng.pick((0.0, 0.2, 1.0)))
+        _note("logging", ctx, faults)
+
+    return waits if deferred else logging
 
 
 def _hook(name: str, form: str, rng: Random, faults: Faults) -> Callable[..., Any]:

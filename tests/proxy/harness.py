@@ -330,6 +330,7 @@ class Bench:
         for wire in self.clients:
             if wire.alive:
                 assert not wire.endpoint.receiver._exchanges
+                assert not wire.endpoint.receiver._kept
                 assert wire.connection.idle or wire.connection.shut_write, wire.connection
         for wire in self.origins:
             if wire.alive:

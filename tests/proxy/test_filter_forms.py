@@ -241,6 +241,52 @@ def test_the_next_request_does_not_wait_for_the_log(form):
     bench.assert_clean()
 
 
+@pytest.mark.parametrize("form", DEFERRED)
+def test_a_log_is_not_disturbed_by_the_cut_of_its_own_answer(form):
+    logged = []
+    app = app_with("logging", form, lambda session, error, ctx: logged.append(error))
+    bench = Bench(app)
+    client = bench.client()
+    client.send(REQUEST)
+    bench.hold_filters = True
+    bench.origin.send(RESPONSE[:-20])
+    bench.origin.reset()
+    assert client.closed
+    bench.hold_filters = False
+    for held in list(bench.pending):
+        held.run()
+    bench.advance(5)
+    assert [error.etype for error in logged] == [ErrorType.READ_ERROR]
+    bench.assert_clean()
+
+
+@pytest.mark.parametrize("form", DEFERRED)
+def test_a_log_that_does_not_keep_up_holds_the_next_request_back(form):
+    logged = []
+    app = app_with("logging", form, lambda session, error, ctx: logged.append(error))
+    bench = Bench(app, max_unlogged=2)
+    client = bench.client()
+    bench.hold_filters = True
+    for _ in range(2):
+        client.send(REQUEST)
+        bench.origin.send(RESPONSE)
+        assert status_of(client.take()) == 200
+    client.send(REQUEST)
+    bench.origin.take()
+    assert len(bench.exchanges) == 2
+    assert client.take() == b""
+    bench.hold_filters = False
+    for held in list(bench.pending):
+        held.run()
+    bench.advance(5)
+    assert len(bench.exchanges) == 3
+    bench.origin.send(RESPONSE)
+    assert status_of(client.take()) == 200
+    bench.advance(5)
+    assert logged == [None] * 3
+    bench.assert_clean()
+
+
 @pytest.mark.parametrize("form", ["generator", "async-effects"])
 @pytest.mark.parametrize("phase", [phase for phase in WAITING if phase != "logging"])
 def test_a_filter_that_swallows_the_news_that_the_client_left(phase, form):

@@ -125,14 +125,15 @@ class AnyOrder(RuleBasedStateMachine):
         fails=st.sampled_from([0, 0, 3, 7]),
         marks=st.booleans(),
         hold=st.booleans(),
+        unlogged=st.sampled_from([0, 1, 2, 100]),
     )
-    def begin(self, forms, fails, marks, hold):
+    def begin(self, forms, fails, marks, hold, unlogged):
         members = {phase: callback(phase, form, fails if phase != "logging" else 0) for phase, form in forms.items()}
         if marks:
             members["fail_to_connect"] = lambda self, session, peer, ctx, error: error.with_retry(True)
             members["error_while_proxy"] = lambda self, peer, session, error, ctx, reused: error.with_retry(True)
         app = type("Made", (App,), {**members, "calls": 0})()
-        self.bench = Bench(app, max_retries=3, keepalive_timeout=50.0)
+        self.bench = Bench(app, max_retries=3, keepalive_timeout=50.0, max_unlogged=unlogged)
         self.bench.hold_filters = hold
         self.far_ends = []
         self.number = 0
@@ -276,6 +277,9 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def nothing_piles_up(self):
         if hasattr(self, "bench"):
+            for client, _ in self.clients:
+                most = max(self.bench.limits.max_unlogged, 1)
+                assert client.endpoint.receiver._exchanges.unlogged <= most
             for exchange in self.bench.exchanges:
                 for direction in ("request", "response"):
                     assert inbox(exchange, direction) <= 65_536 + 100_000

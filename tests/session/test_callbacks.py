@@ -6,7 +6,10 @@ import functools
 
 import pytest
 
-from sansio_pingora.session import Form, blocking, check_form, form_of
+from sansio_pingora.apps import HttpServerApp, HttpService, RawService, ServerApp, WebSocketApp
+from sansio_pingora.modules import HttpModule, HttpModules
+from sansio_pingora.proxy import HttpProxy, ProxyHttp
+from sansio_pingora.session import Form, blocking, check_callbacks, check_form, form_of
 
 
 def plain(x=None):
@@ -159,3 +162,125 @@ def test_async_needs_a_runtime_that_awaits():
     check_form("App.filter", ASYNC, "asyncio", can_await=True)
     with pytest.raises(TypeError, match=r"App\.filter is async def, which the gevent runtime cannot run"):
         check_form("App.filter", ASYNC, "gevent", can_await=False)
+
+
+# ── names and arguments ──────────────────────────────────────────────────────────────
+
+
+class Base:
+    def request_filter(self, session, ctx):
+        """A callback."""
+
+    def response_body_filter(self, session, body, end_of_stream, ctx):
+        """Another one."""
+
+    def logging(self, session, error, ctx):
+        """And another one."""
+
+    def peer(self, backend):
+        """No callback, but known."""
+
+
+CALLBACKS = ("request_filter", "response_body_filter", "logging")
+
+
+def three(self, a, b):
+    return a
+
+
+def four(self, a, b, c):
+    return a
+
+
+def five(self, a, b, c, d):
+    return a
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "meant"),
+    [
+        ("reqest_filter", three, "request_filter"),
+        ("request_fliter", three, "request_filter"),
+        ("requestFilter", three, "request_filter"),
+        ("request_filters", three, "request_filter"),
+        ("loging", four, "logging"),
+        ("response_boddy_filter", five, "response_body_filter"),
+        ("request_filtr", blocking(lambda self, session, ctx: None), "request_filter"),
+        ("request_filtr", lambda self, *args: None, "request_filter"),
+    ],
+)
+def test_a_name_that_is_nearly_that_of_a_callback(name, function, meant):
+    for owner in (kind := type("Edge", (Base,), {name: function}), kind()):
+        with pytest.raises(
+            TypeError, match=rf"Edge\.{name} is no callback of Base: did you mean '{meant}'\?.* _{name}"
+        ):
+            check_callbacks(owner, Base, CALLBACKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("_reqest_filter", three),  # "I mean it"
+        ("request_filters", lambda self: []),  # what nobody could call as the callback
+        ("request_filters", ["a list"]),
+        ("request_filters", property(lambda self: [])),
+        ("log", four),
+        ("log_line", four),
+        ("header_filter", three),
+        ("filter_request", three),
+        ("response_chunk_filter", five),
+        ("peer", three),
+        ("request_filter", three),
+        ("request_filter", lambda self, *args, **more: None),
+        ("request_filter", lambda self, session, ctx, more=1: None),
+        ("request_filter", staticmethod(lambda session, ctx: None)),
+        ("request_filter", functools.partialmethod(four, 1)),
+    ],
+)
+def test_names_and_arguments_that_are_good(name, value):
+    check_callbacks(type("Edge", (Base,), {name: value})(), Base, CALLBACKS)
+
+
+def test_callbacks_of_a_mixin_and_of_an_object():
+    class Mixin:
+        def reqest_filter(self, session, ctx):
+            """Nobody would call it."""
+
+    with pytest.raises(TypeError, match="did you mean 'request_filter'"):
+        check_callbacks(type("Edge", (Mixin, Base), {}), Base, CALLBACKS)
+    edge = Base()
+    edge.logging = lambda session, error, ctx: None
+    check_callbacks(edge, Base, CALLBACKS)
+    edge.logging = print
+    check_callbacks(edge, Base, CALLBACKS)
+
+
+@pytest.mark.parametrize("function", [lambda self: None, four, lambda self, a, b, *, c: None])
+def test_a_callback_that_does_not_take_what_it_is_given(function):
+    for owner in (kind := type("Edge", (Base,), {"request_filter": function}), kind()):
+        with pytest.raises(
+            TypeError, match=r"Edge\.request_filter\(.* does not take .*: write request_filter\(self, session, ctx\)"
+        ):
+            check_callbacks(owner, Base, CALLBACKS)
+
+
+def test_a_callback_that_is_none():
+    with pytest.raises(TypeError, match=r"Edge\.logging is True: write a method logging\(self, session, error, ctx\)"):
+        check_callbacks(type("Edge", (Base,), {"logging": True}), Base, CALLBACKS)
+
+
+@pytest.mark.parametrize(
+    ("base", "served", "name"),
+    [
+        (ProxyHttp, HttpProxy, "upstream_pear"),
+        (HttpModule, HttpModules().add_module, "response_heder_filter"),
+        (HttpServerApp, HttpService, "proces_new_http"),
+        (WebSocketApp, lambda kind: kind.check("asyncio", can_await=True), "on_mesage"),
+        (ServerApp, RawService, "recieved"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_who_looks_at_the_names(base, served, name):
+    made = type("Edge", (base,), {name: lambda self, *args: None})
+    with pytest.raises(TypeError, match=rf"Edge\.{name} is no callback of {base.__name__}: did you mean"):
+        served(made if base is HttpModule else made())

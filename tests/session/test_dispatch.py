@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error, ErrorSource, ErrorType
@@ -50,6 +53,11 @@ class Connection:
 
     def __init__(self):
         self.sent = []
+        self.limits = Limits(max_unlogged=2)
+        self.aborted = False
+
+    def abort(self, now):
+        self.aborted = True
 
     def send(self, stream_id, task, now):
         self.sent.append((stream_id, task))
@@ -234,3 +242,110 @@ def test_a_digest_is_shared_by_all_sessions():
         dispatcher.receive_event(stream, head(), 0.0)
     assert [exchange.session.digest() for exchange in handler.begun] == [digest, digest]
     assert handler.begun[0].session.digest() is digest
+
+
+# ── logs that wait ───────────────────────────────────────────────────────────────────
+
+
+class Logs(RuleBasedStateMachine):
+    """Requests of one connection whose logs wait, against lists of what there is: begun, and not begun yet."""
+
+    def __init__(self):
+        super().__init__()
+        self.dispatcher, self.handler = made()
+        self.handler.refused = self.refused
+        self.stream = 0
+        self.open = []  # begun, and not answered
+        self.waiting = []  # not begun, with what has come of their bodies
+        self.unlogged = []  # sessions
+        self.refusals = 0  # that wait
+        self.closed = False
+
+    def refused(self, session, error, now):
+        session.await_log()
+        self.unlogged.append(session)
+        self.refusals -= 1
+
+    def tell(self, stream, value):
+        self.dispatcher.receive_event(stream, value, 0.0)
+
+    def settle(self):
+        """What the model begins now."""
+        while self.waiting and len(self.unlogged) < 2:
+            stream, tasks = self.waiting.pop(0)
+            begun = next(one for one in self.handler.begun if one.session.stream_id == stream)
+            assert begun.events == tasks
+            self.open.append(begun)
+
+    @precondition(lambda self: not self.closed)
+    @rule()
+    def request(self):
+        self.stream += 1
+        self.waiting.append((self.stream, []))
+        self.tell(self.stream, head())
+        self.settle()
+
+    @precondition(lambda self: not self.closed)
+    @rule()
+    def bad_request(self):
+        self.stream += 1
+        self.refusals += 1
+        self.tell(self.stream, Failed(Error(ErrorType.INVALID_HTTP_HEADER, status=405)))
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def body(self, data):
+        stream, tasks = self.waiting[data.draw(st.integers(0, len(self.waiting) - 1))]
+        tasks.append(Body(b"%d" % len(tasks)))
+        self.tell(stream, tasks[-1])
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data(), status=st.sampled_from([None, 408]))
+    def fails_before_it_is_begun(self, data, status):
+        entry = self.waiting.pop(data.draw(st.integers(0, len(self.waiting) - 1)))
+        self.refusals += status is not None
+        self.tell(entry[0], Failed(Error(ErrorType.READ_TIMEDOUT, status=status)))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), gone=st.booleans())
+    def is_over(self, data, gone):
+        exchange = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
+        if gone and not self.closed:
+            self.tell(exchange.session.stream_id, Failed(Error(ErrorType.CONNECTION_CLOSED)))
+        exchange.session.await_log()
+        self.unlogged.append(exchange.session)
+
+    @precondition(lambda self: self.unlogged)
+    @rule(data=st.data())
+    def is_logged(self, data):
+        session = self.unlogged.pop(data.draw(st.integers(0, len(self.unlogged) - 1)))
+        session.release()
+        self.settle()
+
+    @rule()
+    def closes(self):
+        self.closed = True
+        self.waiting.clear()
+        self.tell(0, ConnectionClosed(None))
+
+    @invariant()
+    def as_the_model_has_it(self):
+        begun = [exchange.session.stream_id for exchange in self.handler.begun]
+        assert not set(begun) & {stream for stream, _ in self.waiting}
+        assert len(set(begun)) == len(begun)
+        if not self.closed:
+            assert begun + sorted(stream for stream, _ in self.waiting) == sorted(begun) + [s for s, _ in self.waiting]
+        assert self.refusals == 0 or len(self.unlogged) >= 2
+        assert self.refusals <= 2 or self.dispatcher.connection.aborted
+
+    def teardown(self):
+        while self.unlogged:
+            session = self.unlogged.pop()
+            session.release()
+            self.settle()
+        assert not self.waiting
+        assert self.refusals == 0
+
+
+Logs.TestCase.settings = settings(stateful_step_count=20)
+TestLogs = Logs.TestCase
