@@ -9,7 +9,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -27,6 +27,7 @@ from sansio_pingora.server import (
     ServerConf,
     ServiceConf,
     Surroundings,
+    changed_keys,
     configured_services,
     load_conf,
 )
@@ -86,18 +87,23 @@ def run_configured(arguments: Namespace) -> int:
 
 
 def _load(arguments: Namespace, *, is_start: bool = True) -> ServerConf:
-    conf = load_conf(arguments.conf, os.environ)
+    problems: list[str] = []
+    try:
+        conf = load_conf(arguments.conf, os.environ)
+    except ConfError as exc:
+        if exc.rest is None:
+            raise
+        conf, problems = exc.rest, exc.problems
     typed = {name: getattr(arguments, name) for name in ("runtime", "workers") if getattr(arguments, name) is not None}
     conf = replace(conf, **typed, daemon=conf.daemon or arguments.daemon)
     if conf.working_directory is not None and os.path.isdir(conf.working_directory):
         os.chdir(conf.working_directory)
-    problems = []
     if conf.runtime not in runtime_names():
         problems.append(f"{conf.place('runtime')} runtime is one of {', '.join(runtime_names())}, not {conf.runtime!r}")
-    if not conf.services:
+    if not conf.services and not problems:
         problems.append(f"{conf.place('services')} there are no services: add some, as docs/configuration.md shows")
     posix = import_module("sansio_pingora_posix")
-    problems += posix.check_conf(conf, is_start=is_start)
+    problems = [*problems, *posix.check_conf(conf, is_start=is_start)]
     of_certificates, warnings = posix.check_certificates(conf, time.time(), os.environ)
     if conf.daemon and conf.error_log is None:
         warnings = [*warnings, "a daemon without error_log tells nobody what goes wrong: set it to a file"]
@@ -181,14 +187,12 @@ def _reload(server: Server, arguments: Namespace) -> None:
         server.reload()
     except ValueError as exc:
         raise exc if isinstance(exc, ConfError) else ConfError([str(exc)]) from exc
-    later = [one.name for one in fields(ServerConf) if one.compare and getattr(old, one.name) != getattr(new, one.name)]
     if is_same:
-        later = [name for name in later if name != "services"]
         for name, take in taken:
             if take():
                 _LOG.info("service %r has other upstreams from here on", name)
         server.configuration = replace(old, services=new.services)
-    if later:
+    if later := changed_keys(server.configuration, new):
         _LOG.warning(
             "what has changed in %s takes effect with an upgrade: start serve -u, then SIGQUIT this process",
             ", ".join(later),

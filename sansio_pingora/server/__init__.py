@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sansio_pingora.server.access_format import ACCESS_FIELDS, AccessFormat
     from sansio_pingora.server.balanced import AccessLog, BalancedProxy, Surroundings
+    from sansio_pingora.server.changes import changed_keys
     from sansio_pingora.server.conf import (
         AccessLogConf,
         ConfError,
@@ -59,6 +60,7 @@ else:
                 "BalancedProxy",
                 "Surroundings",
             ),
+            "changes": ("changed_keys",),
             "conf": (
                 "AccessLogConf",
                 "ConfError",
@@ -162,6 +164,7 @@ __all__ = [
     "UpstreamConf",
     "UpstreamTls",
     "add_options",
+    "changed_keys",
     "conf_from_yaml",
     "configured_services",
     "encode_frame",

@@ -26,9 +26,11 @@ __all__ = [
 class ConfError(ValueError):
     """A configuration that cannot be used. Each of *problems* is one line: the place, what is wrong, what to do."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], rest: ServerConf | None = None) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.rest = rest
+        """What could be made of the rest: to look for more problems in, not to be run."""
 
 
 @dataclass(frozen=True, slots=True)

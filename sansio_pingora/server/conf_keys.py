@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from types import UnionType
@@ -24,6 +24,7 @@ __all__ = ["KEYS", "ROOT"]
 
 KINDS = ("proxy", "origin", "prometheus")
 BALANCE_KEYS = ("path", "client", "host")
+_HASHING = ("fnv_hash", "consistent")
 _APP_OPTIONS: dict[str, Kind] = {
     "engine": Choice(("native", "hyper")),
     "allow_connect_method_proxying": Flag(),
@@ -65,23 +66,38 @@ ACCESS_LOG = Record(
 )
 
 
-def _service(name: str, kind: str, listeners: tuple[ListenerConf, ...], **rest: Any) -> ServiceConf:
+def _check_service(given: Mapping[str, Any], present: Collection[str]) -> Iterator[tuple[str, str]]:
+    kind = given.get("kind")
     if kind == "proxy":
-        upstreams = rest.get("upstreams", ())
-        if not upstreams:
-            raise ValueError('a proxy needs upstreams: add upstreams: [{address: "127.0.0.1:9000"}]')
-        addresses = [one.address for one in upstreams]
-        for address in addresses:
-            if addresses.count(address) > 1:
-                raise ValueError(f"upstream {address} is there twice: give it a weight")
-        if rest.get("discovery") != "dns" and "update_frequency" in rest:
-            raise ValueError(
-                "update_frequency belongs to discovery: dns; upstreams that are listed change with the file"
-            )
-    else:
+        yield from _check_balancing(given, present)
+    elif kind is not None:
         for key in _OF_PROXIES:
-            if key in rest:
-                raise ValueError(f"{key} belongs to kind: proxy, and this is kind: {kind}: leave it out")
+            if key in present:
+                yield key, f"{key} belongs to kind: proxy, and this is kind: {kind}: leave it out"
+
+
+def _check_balancing(given: Mapping[str, Any], present: Collection[str]) -> Iterator[tuple[str, str]]:
+    if "upstreams" not in present:
+        yield "", 'a proxy needs upstreams: add upstreams: [{address: "127.0.0.1:9000"}]'
+    seen: set[str] = set()
+    for at, upstream in enumerate(given.get("upstreams", ())):
+        if upstream.address in seen:
+            yield f"upstreams[{at}]", f"upstream {upstream.address} is there twice: give it a weight"
+        seen.add(upstream.address)
+    if "update_frequency" in present and ("discovery" not in present or given.get("discovery") == "static"):
+        yield (
+            "update_frequency",
+            "update_frequency belongs to discovery: dns; upstreams that are listed change with the file",
+        )
+    balance = given.get("balance") if "balance" in present else "round_robin"
+    if "balance_key" in present and balance is not None and balance not in _HASHING:
+        yield (
+            "balance_key",
+            f"balance_key has no effect with balance: {balance}: leave it out, or choose {' or '.join(_HASHING)}",
+        )
+
+
+def _service(name: str, kind: str, listeners: tuple[ListenerConf, ...], **rest: Any) -> ServiceConf:
     if "failure" in rest:
         rest["failure"] = FailurePolicy(rest["failure"])
     options = {key: rest.pop(key) for key in (*_APP_OPTIONS, *_PROXY_OPTIONS) if key in rest}
@@ -106,6 +122,7 @@ SERVICE = Record(
     },
     _service,
     ("name", "kind", "listeners"),
+    check=_check_service,
 )
 
 
@@ -128,20 +145,26 @@ class _Services(ListOf):
     def read(self, node: yaml.Node, path: str, reading: Reading) -> tuple[Any, ...]:
         """See :class:`Kind`."""
         services = super().read(node, path, reading)
-        names: set[str] = set()
-        taken: dict[str, str] = {}
+        names: dict[str, str] = {}
+        taken: dict[str, tuple[str, str]] = {}
         for at, service in enumerate(services):
-            if service is None:
-                continue
-            item = node.value[at]
+            place = f"{path}[{at}]"
             if service.name in names:
-                reading.wrong(item, f"the service {service.name!r} is there twice: give one another name")
-            names.add(service.name)
-            for listener in service.listeners:
-                text = str(listener.address)
+                reading.wrong_at(
+                    place,
+                    f"the service {service.name!r} is there twice, first at {names[service.name]}: "
+                    "give one another name",
+                )
+            names.setdefault(service.name, reading.places[place])
+            for number, listener in enumerate(service.listeners):
+                text, where = str(listener.address), f"{place}.listeners[{number}]"
                 if text in taken and not text.endswith(":0"):
-                    reading.wrong(item, f"{service.name!r} listens on {text}, as {taken[text]!r} does: change one")
-                taken[text] = service.name
+                    other, first = taken[text]
+                    whose = "this service" if other == service.name else f"the service {other!r}"
+                    reading.wrong_at(
+                        where, f"{text} is taken by {whose} already, at {first}: remove one, or give it another address"
+                    )
+                taken.setdefault(text, (service.name, reading.places[where]))
         return services
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Protocol
@@ -42,6 +42,10 @@ class Reading:
         """Something at *node* is wrong; *text* says what, and what to do."""
         self.problems.append(f"{place_of(node, self.name)} {text}")
 
+    def wrong_at(self, path: str, text: str) -> None:
+        """The same of the value at *path*, which was read."""
+        self.problems.append(f"{self.places[path]} {text}")
+
     def warn(self, node: yaml.Node, text: str) -> None:
         """Something at *node* is odd."""
         self.warnings.append(f"{place_of(node, self.name)} {text}")
@@ -51,7 +55,7 @@ class Kind(Protocol):
     """What a key takes."""
 
     def read(self, node: yaml.Node, path: str, reading: Reading) -> Any:
-        """The value at *node*; whatever, once a problem was reported."""
+        """The value at *node*. Once a problem was reported: what could be made of the rest, or None."""
 
     def schema(self) -> dict[str, Any]:
         """As JSON Schema."""
@@ -253,7 +257,12 @@ class ListOf:
             return ()
         if len(node.value) < self.at_least:
             reading.wrong(node, f"{key} is empty: it needs {self.at_least} or more")
-        return tuple(self.item.read(item, f"{path}[{at}]", reading) for at, item in enumerate(node.value))
+        found: list[Any] = []
+        for item in node.value:
+            value = self.item.read(item, f"{path}[{len(found)}]", reading)
+            if value is not None:  # else the next one takes its place
+                found.append(value)
+        return tuple(found)
 
     def schema(self) -> dict[str, Any]:
         """See :class:`Kind`."""
@@ -274,7 +283,8 @@ class MapOf:
             key = path.rpartition(".")[2]
             reading.wrong(node, f"{key} takes a {self.what} and what belongs to it: write '{self.what}: …'")
             return {}
-        return {name: self.item.read(value, f"{path}.{name}", reading) for name, _, value in _entries(node, reading)}
+        read = {name: self.item.read(value, f"{path}.{name}", reading) for name, _, value in _entries(node, reading)}
+        return {name: value for name, value in read.items() if value is not None}
 
     def schema(self) -> dict[str, Any]:
         """See :class:`Kind`."""
@@ -308,6 +318,9 @@ class Record:
     """Unknown keys are somebody else's: no more than a warning."""
     rename: Mapping[str, str] = field(default_factory=dict)
     """Argument of *make*, where it is called otherwise than the key."""
+    check: Callable[[Mapping[str, Any], Collection[str]], Iterable[tuple[str, str]]] | None = None
+    """What does not go together: the key, with an index perhaps, or nothing for the whole, and what is wrong. It gets
+    the values that are sound, by name, and the names of all that are there."""
 
     def read(self, node: yaml.Node, path: str, reading: Reading) -> Any:
         """See :class:`Kind`."""
@@ -316,20 +329,27 @@ class Record:
             reading.wrong(node, f"{path.rpartition('.')[2] or 'the file'} takes keys and values: write 'key: value'")
             return None
         before = len(reading.problems)
-        given = self._given(node, path, reading)
+        given, present = self._given(node, path, reading)
         for name in self.required:
-            if name not in given:
+            if name not in present:
                 reading.wrong(node, f"{path.rpartition('.')[2]} lacks {name!r}: add it")
-        if len(reading.problems) > before:
+        for key, text in () if self.check is None else self.check(given, present):
+            if key:
+                reading.wrong_at(f"{path}.{key}" if path else key, text)
+            else:
+                reading.wrong(node, text)
+        if any(name not in given for name in self.required):
             return None
         try:
             return self.make(**{self.rename.get(name, name): value for name, value in given.items()})
         except ValueError as exc:
-            reading.wrong(node, str(exc))
+            if len(reading.problems) == before:  # else it may follow from what was said already
+                reading.wrong(node, str(exc))
             return None
 
-    def _given(self, node: yaml.MappingNode, path: str, reading: Reading) -> dict[str, Any]:
+    def _given(self, node: yaml.MappingNode, path: str, reading: Reading) -> tuple[dict[str, Any], set[str]]:
         given: dict[str, Any] = {}
+        present: set[str] = set()
         for name, key_node, value_node in _entries(node, reading):
             kind = self.keys.get(name)
             if kind is None:
@@ -339,8 +359,12 @@ class Record:
                 else:
                     reading.wrong(key_node, text)
                 continue
-            given[name] = kind.read(value_node, f"{path}.{name}" if path else name, reading)
-        return given
+            present.add(name)
+            before = len(reading.problems)
+            value = kind.read(value_node, f"{path}.{name}" if path else name, reading)
+            if value is not None or len(reading.problems) == before:
+                given[name] = value
+        return given, present
 
     def schema(self) -> dict[str, Any]:
         """See :class:`Kind`."""

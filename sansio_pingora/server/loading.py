@@ -54,15 +54,18 @@ def conf_from_yaml(text: str, name: str = "<text>", environ: Mapping[str, str] |
         root = yaml.MappingNode("tag:yaml.org,2002:map", [], _mark(name))
     conf = ROOT.read(root, "", reading)
     overrides = _from_environment({} if environ is None else environ, reading)
-    if reading.problems or conf is None:
+    if conf is None:
         raise ConfError(reading.problems)
     values = {key: getattr(conf, key) for key in KEYS if not isinstance(KEYS[key], Refused)}
     limits = {**values["limits"], **overrides.pop("limits", {})}
-    return ServerConf(
+    whole = ServerConf(
         **{**values, **overrides, "limits": limits},
         places=reading.places,
         warnings=tuple(reading.warnings),
     )
+    if reading.problems:
+        raise ConfError(reading.problems, whole)
+    return whole
 
 
 def check_values(conf: ServerConf) -> None:
@@ -102,7 +105,9 @@ def _from_environment(environ: Mapping[str, str], reading: Reading) -> dict[str,
         mark = _mark(variable)
         of_variable = Reading(f"environment:{variable}")
         node = yaml.ScalarNode("tag:yaml.org,2002:str", environ[variable], mark)
-        (limits if separator else found)[inner if separator else key] = kind.read(node, inner or key, of_variable)
+        value = kind.read(node, inner or key, of_variable)
+        if not of_variable.problems:
+            (limits if separator else found)[inner if separator else key] = value
         reading.problems += [one.replace(":1:1 ", " ", 1) for one in of_variable.problems]
         reading.warnings += [one.replace(":1:1 ", " ", 1) for one in of_variable.warnings]
         reading.places[f"limits.{inner}" if separator else key] = f"environment:{variable}"

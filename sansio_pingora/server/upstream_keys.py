@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from sansio_pingora.balancing import MAX_WEIGHT, OutlierDetection
@@ -63,12 +64,13 @@ UPSTREAM = Record(
 )
 
 
-def _health_check(**keys: Any) -> HealthCheckConf:
-    if keys.get("kind", "tcp") == "tcp":
-        for key in ("host", "path"):
-            if key in keys:
-                raise ValueError(f"{key} belongs to a check of kind: http: leave it out, or write that")
-    return HealthCheckConf(**keys)
+def _check_health_check(given: Mapping[str, Any], present: Collection[str]) -> Iterator[tuple[str, str]]:
+    kind = given.get("kind") if "kind" in present else "tcp"
+    if kind == "http" and "host" not in present:
+        yield "", "a check of kind: http needs host: add the name that its requests are for, like app.internal"
+    for key in ("host", "path"):
+        if kind == "tcp" and key in present:
+            yield key, f"{key} belongs to a check of kind: http: leave it out, or write that"
 
 
 def _target(text: str) -> str:
@@ -90,7 +92,8 @@ HEALTH_CHECK = Record(
         "failure_threshold": Whole(1),
         "parallel": Whole(1),
     },
-    _health_check,
+    HealthCheckConf,
+    check=_check_health_check,
 )
 
 OUTLIER_DETECTION = Record(

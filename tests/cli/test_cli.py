@@ -20,6 +20,7 @@ from sansio_pingora.cli.logs import OneLine
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.upstreams import ALPN, HttpPeer
 from tests.apps.serving import PATIENCE, RUNTIMES, ask, serving
+from tests.tls.certs import cert
 
 ROOT = sansio_pingora.__path__[0] + "/.."
 
@@ -88,6 +89,16 @@ def test_wrong_usage_is_2(argv, text, capsys):
 def test_wrong_configuration_is_78(options, text, capsys):
     assert main(["origin", "--listen", "127.0.0.1:0", *options]) == 78
     assert text in capsys.readouterr().err
+
+
+def test_a_key_of_another_certificate_is_78(tmp_path, capsys):
+    files = [tmp_path / "a.pem", tmp_path / "b.key"]
+    files[0].write_bytes(cert("a.test").cert)
+    files[1].write_bytes(cert("b.test").key)
+
+    assert main(["origin", "--listen", "127.0.0.1:0", "--cert", str(files[0]), "--key", str(files[1])]) == 78
+    text = "the private key does not belong to the certificate: name two that belong together"
+    assert f"{files[0]}, {files[1]}: {text}" in capsys.readouterr().err
 
 
 def test_a_runtime_that_is_not_installed_is_78(monkeypatch, capsys):

@@ -62,6 +62,23 @@ def test_a_bad_one_is_refused_in_a_line_by_a_test_and_by_a_start(tmp_path, capsy
         assert line in captured.err
 
 
+def test_values_combinations_and_files_are_looked_at_in_one_go(tmp_path, capsys):
+    path = write(tmp_path, more="threads: 0\nclient_bind_to_ipv4: [192.0.2.1]\npid_file: /none/pid\n")
+    text = (tmp_path / "conf.yaml").read_text()
+    (tmp_path / "conf.yaml").write_text(f"{text}    balance_key: host\n")
+
+    assert main(["serve", "-c", path, "-t"]) == 78
+    err = capsys.readouterr().err
+    for line in (
+        "conf.yaml:1:10 threads takes a whole number",
+        "conf.yaml:2:23 192.0.2.1: no interface",
+        "conf.yaml:3:11 the directory /none does not exist",
+        "balance_key has no effect with balance: round_robin",
+    ):
+        assert line in err
+    assert err.count("conf.yaml:") == 4
+
+
 def test_a_runtime_that_cannot_have_lanes_or_is_unknown(tmp_path, capsys):
     assert main(["serve", "-c", write(tmp_path, runtime="asyncio", more="threads: 2\n"), "-t"]) == 78
     assert "'asyncio' has one lane: write 1, or choose the threads runtime" in capsys.readouterr().err
@@ -121,6 +138,11 @@ def test_a_run_with_every_signal(tmp_path):
             with client(str(tmp_path / "edge.sock")) as peer:
                 peer.send(GET)
                 assert peer.status() == 502
+
+            text = (tmp_path / "conf.yaml").read_text().replace("max_per_peer: 10", "max_per_peer: 11")
+            (tmp_path / "conf.yaml").write_text(f"{text}    via: edge\n")
+            server.send_signal(signal.SIGHUP)
+            wait_for(lambda: logged("in threads, limits.max_per_peer, services.edge.via takes effect with an upgrade"))
 
             server.send_signal(signal.SIGTERM)
             assert server.wait(PATIENCE) == 0

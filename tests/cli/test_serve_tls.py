@@ -37,7 +37,7 @@ services:
     upstreams:
       - address: "unix:{dir}/origin.sock"
         tls: {{sni: app.test, ca: {dir}/ca.pem, cert: {dir}/client.pem, key: {dir}/client.key}}
-    health_check: {{kind: http, path: /, frequency: 60}}
+    health_check: {{kind: http, host: app.test, path: /, frequency: 60}}
     outlier_detection: {{consecutive_failures: 3}}
   - name: metrics
     kind: prometheus

@@ -133,12 +133,24 @@ BROKEN = {
         service(LISTENS + UPSTREAMS + "    update_frequency: 5\n"),
         "update_frequency belongs to discovery: dns",
     ),
+    "same address in one service": (
+        "services:\n  - {name: a, kind: origin, listeners: [{tcp: 'a:1'}, {tcp: 'a:1'}]}\n",
+        "c.yaml:2:55 a:1 is taken by this service already, at c.yaml:2:41: remove one",
+    ),
+    "key of nothing": (
+        service(LISTENS + UPSTREAMS + "    balance: random\n    balance_key: client\n"),
+        "c.yaml:7:18 balance_key has no effect with balance: random: leave it out, or choose fnv_hash or consistent",
+    ),
+    "host of nobody": (
+        service(LISTENS + UPSTREAMS + "    health_check: {kind: http, path: /}\n"),
+        "c.yaml:6:19 a check of kind: http needs host: add the name",
+    ),
     "path of a tcp check": (
         service(LISTENS + UPSTREAMS + "    health_check: {path: /}\n"),
         "path belongs to a check of kind: http",
     ),
     "path that is none": (
-        service(LISTENS + UPSTREAMS + "    health_check: {kind: http, path: a b}\n"),
+        service(LISTENS + UPSTREAMS + "    health_check: {kind: http, host: a, path: a b}\n"),
         "path takes a path, not 'a b'",
     ),
     "ejections": (
@@ -170,7 +182,7 @@ BROKEN = {
             "services:\n  - {name: a, kind: origin, listeners: [{tcp: 'a:1'}]}\n"
             "  - {name: b, kind: origin, listeners: [{tcp: 'a:1'}]}\n"
         ),
-        "c.yaml:3:5 'b' listens on a:1, as 'a' does: change one",
+        "c.yaml:3:41 a:1 is taken by the service 'a' already, at c.yaml:2:41: remove one, or give it another address",
     ),
 }
 
@@ -232,6 +244,46 @@ def test_all_problems_are_said_at_once():
         conf_from_yaml("threads: 0\nlimits: {a: 1, b: 2}\n", "c.yaml")
 
     assert [problem.split()[0] for problem in caught.value.problems] == ["c.yaml:1:10", "c.yaml:2:10", "c.yaml:2:16"]
+
+
+def test_what_does_not_go_together_is_said_beside_what_is_misspelt():
+    text = """\
+threads: 0
+services:
+  - {name: a, kind: nothing, listeners: [{tcp: 'a:1'}]}
+  - name: b
+    kind: proxy
+    listeners: [{tcp: '1'}, {tcp: 'a:2'}]
+    upstreams: [{address: 'a:9'}, {address: 9}, {address: 'a:9'}]
+    balance_key: host
+    update_frequency: 5
+    health_check: {kind: http, path: 'a b'}
+    limits: {max_haed: 1}
+  - {name: b, kind: origin, via: x, listeners: [{tcp: 'a:2'}]}
+"""
+    with pytest.raises(ConfError) as caught:
+        conf_from_yaml(text, "c")
+
+    found = sorted(caught.value.problems, key=lambda one: [int(part) for part in one.split()[0].split(":")[1:]])
+    assert [" ".join(one.split()[:3]) for one in found] == [
+        "c:1:10 threads takes",
+        "c:3:21 kind takes",
+        "c:6:23 tcp takes",
+        "c:7:45 address takes",
+        "c:7:49 upstream a:9",
+        "c:8:18 balance_key has",
+        "c:9:23 update_frequency belongs",
+        "c:10:19 a check",
+        "c:10:38 path takes",
+        "c:11:14 unknown key",
+        "c:12:5 the service",
+        "c:12:34 via belongs",
+        "c:12:49 a:2 is",
+    ]
+    rest = caught.value.rest
+    assert rest is not None
+    assert [service.name for service in rest.services] == ["b", "b"]
+    assert rest.place("services[0].listeners[0].tcp") == "c:6:35"
 
 
 def test_nothing_is_a_configuration_of_defaults():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from os import fspath
 
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.listeners import ServerAddress, Tls
 from sansio_pingora.tls import Certificates, ClientAuth, ServerSettings, ServerTls, TlsBackend
+from sansio_pingora.upstreams import CertKey
 from sansio_pingora_posix.tls_contexts import StdlibTls, read_ca, read_cert_key
 
 __all__ = ["TlsListening"]
@@ -16,7 +18,8 @@ __all__ = ["TlsListening"]
 class TlsListening:
     """What *tls* says, read and made.
 
-    :raises Error: ``FILE_READ_ERROR``: a file cannot be read. ``BIND_ERROR``: the settings cannot be used.
+    :raises Error: ``FILE_READ_ERROR``: a file cannot be read, or a key is not its certificate's. ``BIND_ERROR``: the
+        settings cannot be used.
     """
 
     def __init__(self, tls: Tls, backend: TlsBackend | None = None) -> None:
@@ -64,4 +67,15 @@ class TlsListening:
         try:
             return Certificates(self._backend, settings, names, strict=tls.strict_names)
         except ValueError as exc:
+            self._find_at_fault(settings.cert_key, names)
             raise Error(ErrorType.BIND_ERROR, f"no TLS at {tls.address}: {exc}").into_in() from None
+
+    def _find_at_fault(self, made: CertKey, names: Mapping[str, CertKey]) -> None:
+        """:raises Error: a certificate and its key are what cannot be used."""
+        tls = self._tls
+        for (cert, key), pair in (((tls.cert, tls.key), made), *((tls.names[name], names[name]) for name in names)):
+            try:
+                self._backend.server_context(ServerSettings(cert_key=pair))
+            except ValueError as exc:
+                text = f"{fspath(cert)}, {fspath(key)}: {exc}: name two that belong together"
+                raise Error(ErrorType.FILE_READ_ERROR, text) from None
