@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from zlib import crc32
 
+from sansio_pingora._reprs import brief
 from sansio_pingora.errors import Error, ErrorType
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["End", "LinkProfile", "Owner"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LinkProfile:
     """How a link behaves, in both directions. Sizes are bytes, times are seconds."""
 
@@ -48,6 +49,9 @@ class LinkProfile:
     """User-space bytes above which a writer is told to pause; 0: when the kernel's part is full."""
     low: int = 16_384
     """User-space bytes at which it is told to go on."""
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 class Owner(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-__all__ = ["Labelled", "chunked_body", "request", "response"]
+__all__ = ["Labelled", "chunked_body", "labelled", "request", "response"]
 
 
 class Labelled:
@@ -58,6 +58,13 @@ class Labelled:
 
     def __len__(self) -> int:
         return len(self.raw)
+
+
+def labelled(raw: bytes) -> Labelled:
+    """Any bytes, as one message: what lies behind its head is all body."""
+    head, end, body = raw.partition(b"\r\n\r\n")
+    line, crlf, fields = (head + end[:2]).partition(b"\r\n")
+    return Labelled([("start-line", line + crlf), ("fields", fields), ("head-end", end[2:]), ("body", body)])
 
 
 def chunked_body(

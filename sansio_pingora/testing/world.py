@@ -14,10 +14,12 @@ from hashlib import blake2b
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sansio_pingora._reprs import brief
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.listeners import AcceptPolicy
 from sansio_pingora.testing.faults import Faults
 from sansio_pingora.testing.link import End, LinkProfile, link
+from sansio_pingora.testing.planned import Fault, FaultyEnd
 from sansio_pingora.testing.prng import Random
 from sansio_pingora.transport import ServiceRecord, SocketAddr
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from sansio_pingora.testing.driver import Driver
     from sansio_pingora.testing.oracles import Oracle
 
-__all__ = ["Attempt", "Connecting", "Listener", "OracleBroken", "TraceLine", "Weather", "World"]
+__all__ = ["Attempt", "Connecting", "Listener", "OracleBroken", "Script", "TraceLine", "Weather", "World"]
 
 TICK = 2.0**-20
 """About a microsecond: the step by which inputs miss or hit a deadline."""
@@ -85,18 +87,26 @@ class Connecting(Protocol):
         """There will be none."""
 
 
+class Script(Protocol):
+    """A value that says what a party does: see :class:`.ClientScript` and :class:`.OriginScript`."""
+
+    def enter(self, world: World, name: str) -> Any:
+        """The party that does it in *world*."""
+
+
 class Attempt:
     """A connect under way; ``cancelled`` makes its outcome of no interest."""
 
-    __slots__ = ("address", "cancelled", "owner")
+    __slots__ = ("address", "cancelled", "owner", "plan")
 
-    def __init__(self, owner: Connecting, address: SocketAddr) -> None:
+    def __init__(self, owner: Connecting, address: SocketAddr, plan: list[Fault]) -> None:
         self.owner = owner
+        self.plan = plan
         self.address = address
         self.cancelled = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Weather:
     """What links are like, and how often faults of the network happen."""
 
@@ -104,6 +114,11 @@ class Weather:
     """Each new link gets one of them."""
     chances: dict[str, float] = field(default_factory=dict)
     """Probability of each fault by its name, whenever it could happen; see :mod:`.faults`."""
+    plan: tuple[Fault, ...] = ()
+    """Faults that happen once, to the connect that they name."""
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 class World:
@@ -134,6 +149,7 @@ class World:
         self._order = 0
         self._listeners: dict[SocketAddr, Listener] = {}
         self._links = 0
+        self._connects = 0
         self.latest = 0.0
         """When the latest segment of all lands: an earlier one overtakes it."""
         self._link_rng = self.rng.fork("links")
@@ -211,9 +227,12 @@ class World:
     # ── the network ──────────────────────────────────────────────────────────────────
 
     def listen(
-        self, address: str | SocketAddr, application: Application | Listener, layers: tuple[LayerMaker, ...] = ()
+        self,
+        address: str | SocketAddr,
+        application: Application | Listener | Script,
+        layers: tuple[LayerMaker, ...] = (),
     ) -> Any:
-        """Serve *application* at *address*: one of the real kind on a driver of its own, or a scripted listener.
+        """Serve *application* at *address*: one of the real kind on a driver of its own, a listener, or its script.
 
         *layers* are for one of the real kind: what stands between its links and HTTP, lowest first.
 
@@ -221,6 +240,8 @@ class World:
         """
         at = SocketAddr.parse(address) if isinstance(address, str) else address
         opens: Any = application
+        if hasattr(opens, "enter"):
+            opens = opens.enter(self, str(at))
         if not hasattr(opens, "open"):
             self._listeners[at] = opens
             return opens
@@ -233,7 +254,9 @@ class World:
     def connect(self, owner: Connecting, address: str | SocketAddr, name: str) -> Attempt:
         """Connect to *address*; *owner* hears of the outcome later, or never."""
         at = SocketAddr.parse(address) if isinstance(address, str) else address
-        attempt = Attempt(owner, at)
+        self._connects += 1
+        plan = [fault for fault in self.weather.plan if fault.connect == self._connects]
+        attempt = Attempt(owner, at, plan)
         faults = self.faults
         rng = self._link_rng
         profile = rng.pick(self.weather.profiles)
@@ -243,6 +266,9 @@ class World:
         delay = profile.latency
         if faults.fires("connect late"):
             delay += rng.uniform(0.0, 20.0)
+        for fault in plan:
+            if fault.what == "late":
+                delay += fault.seconds
         if faults.fires("connect no name"):
             self.after(delay, self._refuse, (attempt, ErrorType.CONNECT_NO_ROUTE, "the name cannot be resolved"))
         elif faults.fires("connect no route"):
@@ -250,15 +276,23 @@ class World:
         elif at not in self._listeners:
             self.unheard.append(at)
             self.after(delay, self._refuse, (attempt, ErrorType.CONNECT_REFUSED, "connection refused"))
-        elif faults.fires("connect refused"):
+        elif any(fault.what == "refuse" for fault in plan) or faults.fires("connect refused"):
             self.after(delay, self._refuse, (attempt, ErrorType.CONNECT_REFUSED, "connection refused"))
         else:
             self.after(delay, self._join, (attempt, profile, name))
         return attempt
 
-    def client(self, address: str | SocketAddr, script: Connecting, name: str | None = None) -> Attempt:
-        """Start a scripted client of the server at *address*."""
-        return self.connect(script, address, name or str(getattr(script, "name", "client")))
+    def client(self, address: str | SocketAddr, script: Connecting | Script, name: str | None = None) -> Any:
+        """Start a client of the server at *address*, or one that follows a script.
+
+        Returns the client.
+        """
+        said = name or str(getattr(script, "name", "client"))
+        owner: Any = script
+        if hasattr(owner, "enter"):
+            owner = owner.enter(self, said)
+        self.connect(owner, address, said)
+        return owner
 
     def unlisten(self, listener: Listener) -> None:
         """Nothing listens any more where *listener* did: connects are refused."""
@@ -281,15 +315,19 @@ class World:
             self.unheard.append(attempt.address)
             self._refuse((attempt, ErrorType.CONNECT_REFUSED, "connection refused"))
             return
-        near = End(
+        kind = FaultyEnd if attempt.plan else End
+        near = kind(
             self,
             f"{name}>{number}",
             SocketAddr("10.0.0.1", 10_000 + number),
             profile,
             self._link_rng.fork(f"near {number}"),
         )
-        far = End(self, f"{number}<{name}", attempt.address, profile, self._link_rng.fork(f"far {number}"))
+        far = kind(self, f"{number}<{name}", attempt.address, profile, self._link_rng.fork(f"far {number}"))
         link(near, far)
+        if isinstance(near, FaultyEnd) and isinstance(far, FaultyEnd):
+            near.expect([fault for fault in attempt.plan if fault.side == "server"])
+            far.expect([fault for fault in attempt.plan if fault.side == "client"])
         arrival = self.now + profile.latency
         far._last = arrival  # nothing of the other side's lands before the connect itself does
         self.at(arrival, self._tell, (attempt, near))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Protocol, Self
 
+from sansio_pingora._reprs import brief
 from sansio_pingora.limits import Limits
 from sansio_pingora.proxy_protocol import ProxyHeader
 from sansio_pingora.transport import BindTo, DialOptions, SocketAddr, TcpKeepalive, Tracer
@@ -30,7 +31,7 @@ class CustomL4(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class PeerOptions:
     """What a peer wants otherwise than the service's :class:`Limits`; None leaves it to them.
 
@@ -97,7 +98,7 @@ class PeerOptions:
     ``ProxyHeader.between(session.client_addr, session.server_addr)`` tells of the client. Connections are shared by
     requests that tell the same.
     """
-    extra_proxy_headers: Mapping[str, Text] | None = None
+    extra_proxy_headers: Mapping[str, Text] | None = field(default=None, repr=False)  # it may hold credentials
     """More fields for the CONNECT request to a proxy; they replace those of the proxy."""
     curves: str | None = None
     """The group of the TLS key exchange, as OpenSSL names it: ``X25519``. The standard library takes no list."""
@@ -173,6 +174,9 @@ class PeerOptions:
             raise ValueError(f"peer option bind_to takes address:port, not {bind_to}")
         if any(getattr(self, name) != _DEFAULTS[name] for name in _IDENTITY):
             object.__setattr__(self, "identity", tuple(_frozen(getattr(self, name)) for name in _IDENTITY))
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     def set_http_version(self, maximum: int, minimum: int) -> Self:
         """The same options with the HTTP versions from *minimum* to *maximum*; these stay as they are.

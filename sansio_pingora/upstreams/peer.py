@@ -242,14 +242,22 @@ class HttpPeer(_AnyPeer):
         """How it is spoken to."""
         return Scheme.HTTPS if self.tls else Scheme.HTTP
 
+    def __repr__(self) -> str:
+        said = [repr(str(self.address))]
+        if self.tls:
+            said.append("tls=True")
+        for name in ("sni", "group_key", "proxy", "client_cert_key"):
+            if value := getattr(self, name):
+                said.append(f"{name}={value!r}")
+        if self.options != _NO_OPTIONS:
+            said.append(f"options={self.options!r}")
+        return f"HttpPeer({', '.join(said)})"
+
     def __str__(self) -> str:
         sni = f", sni: {self.sni}" if self.sni else ""
         proxy = f", proxy: {self.proxy}" if self.proxy else ""
         shown = f", client cert: {self.client_cert_key}" if self.client_cert_key else ""
         return f"addr: {self.address}, scheme: {self.scheme.value}{sni}{proxy}{shown}"
-
-    def __repr__(self) -> str:
-        return f"<HttpPeer {self}>"
 
 
 class BasicPeer(_AnyPeer):

@@ -75,7 +75,10 @@ class Proxy:
         return f"{self.next_hop.address} for {self._head.target.decode('ascii')}"
 
     def __repr__(self) -> str:
-        return f"<Proxy {self}>"
+        if len(self._head.fields.items) > 1:
+            return f"<Proxy {self}>"  # they may be credentials
+        through = self.next_hop if self.next_hop.tls else str(self.next_hop.address)
+        return f"Proxy({through!r}, {self.host!r}, {self.port})"
 
 
 def connect_head(host: str, port: int) -> RequestHeader:

@@ -88,10 +88,20 @@ def test_how_peers_read():
     assert str(HttpPeer("[::1]:80", sni="a.test")) == "addr: [::1]:80, scheme: http, sni: a.test"
     assert str(HttpPeer.new_mtls("a:1", "b", CERT)) == f"addr: a:1, scheme: https, sni: b, client cert: {CERT}"
     assert "PRIVATE" not in repr(CERT)
-    assert repr(HttpPeer("unix:/x")) == "<HttpPeer addr: unix:/x, scheme: http>"
+    assert repr(HttpPeer("unix:/x")) == "HttpPeer('unix:/x')"
+    assert repr(HttpPeer.new_mtls("a:1", "b", CERT)) == f"HttpPeer('a:1', tls=True, sni='b', client_cert_key={CERT!r})"
     assert str(BasicPeer("127.0.0.1:80")) == "addr: 127.0.0.1:80"
     assert repr(BasicPeer("127.0.0.1:80")) == "<BasicPeer addr: 127.0.0.1:80>"
     assert HttpPeer("127.0.0.1:80").scheme is Scheme.HTTP
+
+
+def test_a_peer_prints_as_what_makes_it_but_for_what_may_be_secret():
+    options = PeerOptions(read_timeout=1.0, extra_proxy_headers={"Proxy-Authorization": "Basic eA=="})
+    peer = HttpPeer.new_proxy("p:3128", "a", 80, options=options)
+    secret = HttpPeer.new_proxy("p:3128", "a", 80, headers=[("Proxy-Authorization", "Basic eA==")])
+
+    assert repr(peer) == "HttpPeer('a:80', proxy=Proxy('p:3128', 'a', 80), options=PeerOptions(read_timeout=1.0))"
+    assert "eA==" not in repr(secret)
 
 
 def test_peers_are_values():

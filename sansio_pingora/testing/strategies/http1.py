@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from operator import itemgetter
 
 from hypothesis import strategies as st
 
@@ -10,16 +11,20 @@ from sansio_pingora.testing.known_bad import KNOWN_BAD
 from sansio_pingora.testing.messages import chunked_body
 
 __all__ = [
+    "Chunking",
     "CutAt",
     "CutEvery",
     "almost_valid_requests",
     "bodies",
     "chunked",
+    "chunkings",
     "cuts",
     "field_names",
     "field_values",
     "http1_pipelines",
+    "http1_request_heads",
     "http1_requests",
+    "http1_response_heads",
     "http1_responses",
     "known_bad_requests",
     "targets",
@@ -49,7 +54,7 @@ def field_names() -> st.SearchStrategy[bytes]:
 
 def field_values() -> st.SearchStrategy[bytes]:
     """Values of fields: blanks and bytes beyond ASCII inside, no outer blanks, perhaps empty."""
-    inner = st.lists(st.sampled_from(_VCHAR + b" \t"), max_size=40).map(bytes)
+    inner = st.lists(st.sampled_from(_VCHAR) | st.sampled_from(b" \t"), max_size=40).map(bytes)
     return inner.map(lambda value: value.strip(b" \t"))
 
 
@@ -79,12 +84,35 @@ def _extensions() -> st.SearchStrategy[bytes]:
     return st.sampled_from([b"", b"", b"", b";a", b";a=b", b';a="b;c"', b';a="\\"";b'])
 
 
+class Chunking:
+    """Makes a chunked body of bytes: cut by *cut*, each chunk with *extension*, *trailers* behind the last."""
+
+    def __init__(
+        self, cut: CutAt | CutEvery, extension: bytes = b"", trailers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        self.cut = cut
+        self.extension = extension
+        self.trailers = trailers
+
+    def __call__(self, body: bytes) -> bytes:
+        """*body* as it is on the wire."""
+        return b"".join(data for _, data in chunked_body(self.cut(body), self.trailers, self.extension))
+
+    def __repr__(self) -> str:
+        rest = f", {self.extension!r}, {self.trailers!r}" if self.extension or self.trailers else ""
+        return f"Chunking({self.cut!r}{rest})"
+
+
+def chunkings() -> st.SearchStrategy[Chunking]:
+    """Ways to put a body into chunks. They shrink to one chunk, without extension and trailers."""
+    return st.builds(Chunking, cuts(), _extensions(), _trailers())
+
+
 @st.composite
 def chunked(draw: st.DrawFn, body: bytes | None = None) -> bytes:
     """*body*, or an arbitrary one, in chunks, with extensions and trailers now and then."""
     whole = draw(bodies()) if body is None else body
-    pieces = draw(cuts())(whole)
-    return b"".join(data for _, data in chunked_body(pieces, draw(_trailers()), draw(_extensions())))
+    return draw(chunkings())(whole)
 
 
 def _lines(fields: list[tuple[bytes, bytes]]) -> bytes:
@@ -96,11 +124,8 @@ def _fields(most: int = 6) -> st.SearchStrategy[list[tuple[bytes, bytes]]]:
 
 
 @st.composite
-def http1_requests(draw: st.DrawFn, *, keep_alive: bool = False, max_fields: int = 6) -> bytes:
-    """One legal request. *keep_alive*: another may follow it on the connection; *max_fields*: beside those it needs.
-
-    Stories of many requests are found and made small many times faster with few fields.
-    """
+def _request(draw: st.DrawFn, keep_alive: bool, max_fields: int) -> tuple[bytes, bytes]:
+    """A head and its body."""
     method = draw(
         st.sampled_from([b"GET", b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"M-SEARCH"])
     )
@@ -117,23 +142,28 @@ def http1_requests(draw: st.DrawFn, *, keep_alive: bool = False, max_fields: int
     elif framing == "chunked":
         body = draw(chunked())
         fields.append((b"Transfer-Encoding", draw(st.sampled_from([b"chunked", b"Chunked"]))))
-    if not keep_alive and draw(st.integers(0, 4)) == 0:
+    if not keep_alive and draw(st.integers(0, 4)) == 4:
         fields.append((b"Connection", b"close"))
     fields = draw(st.permutations(fields))
-    return b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, target, _lines(fields), body)
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, _lines(fields)), body
+
+
+def http1_requests(*, keep_alive: bool = False, max_fields: int = 6) -> st.SearchStrategy[bytes]:
+    """One legal request. *keep_alive*: another may follow it on the connection; *max_fields*: beside those it needs.
+
+    Stories of many requests are found and made small many times faster with few fields.
+    """
+    return _request(keep_alive, max_fields).map(b"".join)
+
+
+def http1_request_heads(*, keep_alive: bool = False, max_fields: int = 6) -> st.SearchStrategy[bytes]:
+    """The head of a legal request, up to its empty line; it may say that a body follows."""
+    return _request(keep_alive, max_fields).map(itemgetter(0))
 
 
 @st.composite
-def http1_responses(draw: st.DrawFn) -> bytes:
-    """One legal response to a GET, perhaps with 1xx heads before it; some last until the close."""
-    early = b"".join(
-        draw(
-            st.lists(
-                st.sampled_from([b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]),
-                max_size=2,
-            )
-        )
-    )
+def _response(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A final head and its body."""
     status = draw(st.sampled_from([200, 200, 201, 204, 206, 301, 304, 404, 500, 599]))
     reason = draw(st.sampled_from([b"OK", b"", b"Not quite so", b"caf\xe9"]))
     fields = draw(_fields())
@@ -145,7 +175,24 @@ def http1_responses(draw: st.DrawFn) -> bytes:
             fields.append((b"Content-Length", b"%d" % len(body)))
         elif framing == "chunked":
             fields.append((b"Transfer-Encoding", b"chunked"))
-    return b"%bHTTP/1.1 %d %b\r\n%b\r\n%b" % (early, status, reason, _lines(draw(st.permutations(fields))), body)
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, _lines(draw(st.permutations(fields)))), body
+
+
+def http1_response_heads() -> st.SearchStrategy[bytes]:
+    """The head of a legal final response to a GET, up to its empty line; it may say that a body follows."""
+    return _response().map(itemgetter(0))
+
+
+@st.composite
+def http1_responses(draw: st.DrawFn) -> bytes:
+    """One legal response to a GET, perhaps with 1xx heads before it; some last until the close."""
+    early = draw(
+        st.lists(
+            st.sampled_from([b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]),
+            max_size=2,
+        )
+    )
+    return b"".join([*early, *draw(_response())])
 
 
 @st.composite
@@ -208,7 +255,7 @@ def known_bad_requests() -> st.SearchStrategy[bytes]:
     return st.sampled_from(list(KNOWN_BAD.values()))
 
 
-def cuts() -> st.SearchStrategy[Callable[[bytes], list[bytes]]]:
+def cuts() -> st.SearchStrategy[CutAt | CutEvery]:
     """Ways to cut: a :class:`CutAt` or :class:`CutEvery`. They shrink to leaving bytes whole."""
     at_places = st.lists(st.integers(1, 4096), max_size=12).map(CutAt)
     every = st.sampled_from([CutEvery(1), CutEvery(2), CutEvery(3), CutEvery(7)])

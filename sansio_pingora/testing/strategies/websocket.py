@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from sansio_pingora.websocket import Deflate
+from sansio_pingora.websocket import Deflate, handshake_request, judge_request
 from sansio_pingora.websocket.frames import Opcode, frame_head, masked
+from sansio_pingora.wire import RequestHeader, ResponseHeader
 
-__all__ = ["illegal_websocket_frames", "websocket_deflates", "websocket_frame", "websocket_frames"]
+__all__ = [
+    "Says",
+    "WebSocketConversation",
+    "illegal_websocket_frames",
+    "websocket_conversations",
+    "websocket_deflates",
+    "websocket_frame",
+    "websocket_frames",
+]
 
 _MASK = b"\x11\x22\x33\x44"
 
@@ -57,7 +68,7 @@ def websocket_frames(
                 opcode = Opcode.CONTINUATION if at else Opcode.TEXT if text else Opcode.BINARY
                 rsv = 4 if packed and not at else 0
                 frames.append(websocket_frame(opcode, piece, fin=at == len(pieces) - 1, rsv=rsv, mask=mask))
-                if amid and draw(st.integers(0, 3)) == 0:
+                if amid and draw(st.integers(0, 3)) == 3:
                     frames.append(websocket_frame(Opcode.PING, draw(st.binary(max_size=4)), mask=mask))
         elif kind in ("ping", "pong"):
             frames.append(
@@ -133,3 +144,102 @@ def websocket_deflates() -> st.SearchStrategy[Deflate | None]:
         server_max_window_bits=st.integers(9, 15),
         client_max_window_bits=st.integers(9, 15),
     )
+
+
+class Says(NamedTuple):
+    """What one end of a WebSocket says."""
+
+    side: str
+    """``client`` or ``server``."""
+    data: str | bytes | int
+    """A message of text or of bytes; for a close its code."""
+    kind: str = "message"
+    """``message``, ``ping`` or ``close``."""
+    frames: int = 1
+    """In how many frames a message goes."""
+
+    def __repr__(self) -> str:
+        rest = ""
+        if self.kind != "message":
+            rest = f", {self.kind!r}"
+        elif self.frames != 1:
+            rest = f", frames={self.frames}"
+        return f"Says({self.side!r}, {self.data!r}{rest})"
+
+
+def _head(line: bytes, head: RequestHeader | ResponseHeader) -> bytes:
+    return b"\r\n".join([line, *(b"%b: %b" % field for field in head.fields.items), b"", b""])
+
+
+class WebSocketConversation:
+    """A WebSocket from its handshake to its close, as both ends put it on the wire.
+
+    Pings are answered by pongs and a close by a close; what is said behind a close is left out. Nothing is compressed.
+    """
+
+    def __init__(self, says: Sequence[Says]) -> None:
+        self.says = list(says)
+
+    def pieces(self) -> Iterator[tuple[str, bytes]]:
+        """Who sends, and what, in order: the two heads, then frame by frame."""
+        request = handshake_request("a.test", "/chat", b"0123456789abcdef", deflate=False)
+        yield "client", _head(b"GET %b HTTP/1.1" % request.target, request)
+        yield "server", _head(b"HTTP/1.1 101 Switching Protocols", judge_request(request).head)
+        for said in self.says:
+            yield from self._frames(said)
+            if said.kind == "close":
+                return
+
+    def _frames(self, said: Says) -> Iterator[tuple[str, bytes]]:
+        masks = {"client": _MASK, "server": None}
+        other = "server" if said.side == "client" else "client"
+        mask = masks[said.side]
+        if isinstance(said.data, int):
+            code = said.data.to_bytes(2, "big")
+            yield said.side, websocket_frame(Opcode.CLOSE, code, mask=mask)
+            yield other, websocket_frame(Opcode.CLOSE, code, mask=masks[other])
+            return
+        raw = said.data.encode() if isinstance(said.data, str) else said.data
+        if said.kind == "ping":
+            yield said.side, websocket_frame(Opcode.PING, raw, mask=mask)
+            yield other, websocket_frame(Opcode.PONG, raw, mask=masks[other])
+            return
+        size = -(-len(raw) // said.frames)
+        for at in range(said.frames):
+            opcode = Opcode.CONTINUATION if at else Opcode.TEXT if isinstance(said.data, str) else Opcode.BINARY
+            piece = raw[at * size : (at + 1) * size]
+            yield said.side, websocket_frame(opcode, piece, fin=at == said.frames - 1, mask=mask)
+
+    def sent(self, side: str) -> bytes:
+        """All that *side* sends."""
+        return b"".join(data for who, data in self.pieces() if who == side)
+
+    def messages(self, side: str) -> list[str | bytes]:
+        """The messages that *side* says, as far as it comes to it."""
+        found: list[str | bytes] = []
+        for said in self.says:
+            if said.kind == "close":
+                break
+            if said.kind == "message" and said.side == side and not isinstance(said.data, int):
+                found.append(said.data)
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WebSocketConversation) and self.says == other.says
+
+    __hash__ = None  # type: ignore[assignment]  # its list can be changed
+
+    def __repr__(self) -> str:
+        return f"WebSocketConversation({self.says!r})"
+
+
+@st.composite
+def websocket_conversations(draw: st.DrawFn, *, most: int = 6) -> WebSocketConversation:
+    """A whole exchange: a handshake, up to *most* messages and pings of both ends, and perhaps a close of one."""
+    sides = st.sampled_from(["client", "server"])
+    messages = st.builds(Says, sides, _TEXTS | _BYTES, st.just("message"), st.integers(1, 4))
+    pings = st.builds(Says, sides, st.binary(max_size=9), st.just("ping"))
+    says = draw(st.lists(messages | pings, max_size=most))
+    if draw(st.booleans()):
+        says.append(Says(draw(sides), draw(st.sampled_from([1000, 1001, 3000, 4999])), "close"))
+    return WebSocketConversation(says)
