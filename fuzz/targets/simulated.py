@@ -191,6 +191,15 @@ class _Guided(Random):
         self._at += 1
         return drawn ^ (byte << 56)
 
+    def below(self, n: int) -> int:
+        return (self.bits() * n) >> 64
+
+    def chance(self, p: float) -> bool:
+        return (self.bits() >> 11) * 2.0**-53 < p
+
+    def uniform(self, low: float, high: float) -> float:
+        return low + (high - low) * ((self.bits() >> 11) * 2.0**-53)
+
     def fork(self, label: str) -> Random:
         drawn = super().fork(label)
         return _Guided(drawn.seed, self._data, drawn.seed % (len(self._data) or 1))

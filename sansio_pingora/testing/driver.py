@@ -73,9 +73,10 @@ class Socket:
     def progressed(self) -> None:
         """The peer took bytes."""
         end = self.end
-        if self.paused and end.backlog <= end.profile.low:
-            self.paused = False
-            self.driver.deliver(self.endpoint.write_resumed)
+        if self.paused:
+            if end.backlog <= end.profile.low:
+                self.paused = False
+                self.driver.deliver(self.endpoint.write_resumed)
         elif self.endpoint.connection.closing and not end.backlog:
             self.driver.lane.enlist(self.endpoint)
             self.driver.settle()
@@ -210,7 +211,8 @@ class Driver:
         self._inside = True
         try:
             lane.run_posted()
-            while members := lane.drain(now):
+            while lane.dirty:
+                members = lane.drain(now)
                 for member in members:
                     if isinstance(member, Endpoint):
                         self._serve(member, now)
@@ -226,8 +228,8 @@ class Driver:
             raise OracleBroken("I-15", f"{type(exc).__name__} left the core: {exc}", world) from exc
         finally:
             self._inside = False
-        for oracle in world.watchers:
-            oracle.settled(world, self)
+        for settled in world.watchers:
+            settled(world, self)
         deadline = lane.deadline
         if deadline < self._armed:
             self._arm(deadline)
@@ -250,9 +252,9 @@ class Driver:
                 self.world.note(end.name, "write", len(data))
                 end.write(data)
             profile = end.profile
-            if end.backlog:
-                self.world.faults.count("short write")
-                if end.backlog > profile.high and not socket.paused:
+            if backlog := end.backlog:
+                self.world.faults.counts["short write"] += 1
+                if backlog > profile.high and not socket.paused:
                     socket.paused = True
                     endpoint.write_paused(now, end.unsent)
             if not socket.paused:

@@ -18,6 +18,7 @@ __all__ = ["CreditConserved", "SplitInvariance"]
 
 _SMALLEST = 65_535
 """A connection's window before anything is said of it."""
+_WITH_WINDOWS = (Http2Server, Http2Client)
 _CONNECTIONS = 3
 _MOST = 20_000
 
@@ -28,18 +29,29 @@ class CreditConserved(Oracle):
     invariant = "I-12"
     every_step = True
 
+    def __init__(self) -> None:
+        self._machines: dict[Any, Any] = {}
+        """By connection, what speaks HTTP/2 in it: that stays."""
+
     def settled(self, world: World, driver: Driver) -> None:
         """See :class:`Oracle`."""
+        known = self._machines
         for socket in driver.sockets:
-            connection = socket.endpoint.connection
-            if connection.version != b"2":
+            machine: Any = socket.endpoint.connection
+            if machine in known:
+                machine = known[machine]
+            elif machine.version == b"2":
+                connection = machine
+                while (inner := getattr(machine, "inner", None)) is not None:  # below layers
+                    machine = inner
+                if type(machine) not in _WITH_WINDOWS:
+                    continue
+                known[connection] = machine
+            else:
                 continue
-            machine: Any = connection
-            while (inner := getattr(machine, "inner", None)) is not None:  # below layers
-                machine = inner
-            if not isinstance(machine, Http2Server | Http2Client) or machine._over:
+            if machine._over:
                 continue
-            self.judged(world)
+            self.times += 1
             unread = sum([stream.unconsumed for stream in machine._streams.values()])
             balance = machine._recv_window + machine._returned + unread
             if balance != max(machine._window, _SMALLEST):

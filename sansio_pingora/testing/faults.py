@@ -202,6 +202,15 @@ class Faults:
             return True
         return False
 
+    def first_of(self, names: Iterable[str]) -> str:
+        """The first of *names* that happens now; empty when none of them does."""
+        for name in names:
+            chance = self._chances.get(name, 0.0)
+            if chance and self._rng.chance(chance):
+                self.counts[name] += 1
+                return name
+        return ""
+
     def enabled(self, name: str) -> bool:
         """Whether *name* can happen at all."""
         return name in self._chances

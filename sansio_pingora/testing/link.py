@@ -93,6 +93,7 @@ class End:
     """One side of a link."""
 
     __slots__ = (
+        "_at",
         "_cuts",
         "_eof_told",
         "_fin",
@@ -142,6 +143,7 @@ class End:
         self.audit: list[tuple[int, int, bytes]] | None = None
         """For oracles: of each write, the bytes written before it, the bytes read before it, and its bytes."""
         self._queue: deque[bytes] = deque()
+        self._at = 0  # so much of its first piece has been sent
         self._queued = 0
         self._flight = 0
         self._inbox: list[bytes] = []
@@ -165,7 +167,8 @@ class End:
     @property
     def backlog(self) -> int:
         """Of these, those in user space: the kernel has not taken them."""
-        return max(0, self._queued + self._flight - self.profile.send_buffer)
+        over = self._queued + self._flight - self.profile.send_buffer
+        return over if over > 0 else 0
 
     @property
     def unread(self) -> int:
@@ -229,53 +232,58 @@ class End:
         profile = self.profile
         other = self.other
         world = self._world
-        while self._queued:
+        now = world.now
+        largest = profile.segment
+        while queued := self._queued:
             size = profile.receive_buffer - other._inbox_size - self._flight
             if size <= 0:
                 return  # the receiver's read pumps again
-            if size > self._queued:
-                size = self._queued
-            if size > profile.segment:
-                size = profile.segment
+            if size > queued:
+                size = queued
+            if size > largest:
+                size = largest
             if self._cuts > 0 and size > 1:
                 self._cuts -= 1
                 size = 1 + self._rng.below(size if self._rng.below(3) else min(size - 1, 8))
             segment = self._take(size)
             self._flight += size
-            start = self._free if self._free > world.now else world.now
-            self._free = start + size / profile.bandwidth
-            world.at(self._landing(self._free), other._land, segment)
+            free = self._free
+            self._free = free = (free if free > now else now) + size / profile.bandwidth
+            world.at(self._landing(free), other._land, segment)
         if self._fin:
             self._send_fin()
 
     def _take(self, size: int) -> bytes:
         self._queued -= size
         queue = self._queue
-        first = queue[0]
-        if len(first) == size:
-            return queue.popleft()
-        if len(first) > size:
-            queue[0] = first[size:]
-            return first[:size]
         parts = []
-        while size:
-            first = queue.popleft()
-            if len(first) > size:
-                queue.appendleft(first[size:])
-                first = first[:size]
-            parts.append(first)
-            size -= len(first)
-        return b"".join(parts)
+        while True:
+            first = queue[0]
+            at = self._at
+            end = at + size
+            if end < len(first):
+                self._at = end
+                parts.append(first[at:end])
+                break
+            self._at = 0
+            queue.popleft()
+            parts.append(first[at:])
+            size = end - len(first)
+            if not size:
+                break
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _landing(self, sent: float) -> float:
         profile = self.profile
+        world = self._world
         lands = sent + profile.latency
         if profile.jitter:
-            lands = self._world.snap(lands + self._rng.uniform(0.0, profile.jitter), self.other)
+            lands += self._rng.uniform(0.0, profile.jitter)
+            if world.snaps:
+                lands = world.snap(lands, self.other)
         if lands < self._last:
             lands = self._last
         self._last = lands
-        world = self._world
         if lands >= world.latest:
             world.latest = lands
         else:
@@ -300,11 +308,12 @@ class End:
         if self.closed:  # TCP answers data for a closed socket with a reset
             self._reset_other()
             return
+        size = len(segment)
         self._inbox.append(segment)
-        self._inbox_size += len(segment)
+        self._inbox_size += size
         if self.reading and not self._read_due:
             self._read(None)
-        self.other._landed_some(len(segment))
+        self.other._landed_some(size)
 
     def _land_fin(self, _: None) -> None:
         if self.dead:
@@ -319,7 +328,7 @@ class End:
         self.dead = True
         waits = self.backlog > 0
         self._queue.clear()
-        self._queued = self._flight = 0
+        self._at = self._queued = self._flight = 0
         # A socket that is neither read nor written does not notice: no runtime polls it.
         if self.reading or waits:
             self._lose()
@@ -331,7 +340,7 @@ class End:
         world = self._world
         self.dead = True
         self._queue.clear()
-        self._queued = self._flight = 0
+        self._at = self._queued = self._flight = 0
         self._inbox.clear()
         self._inbox_size = 0
         lands = world.now + self.profile.latency
@@ -366,7 +375,7 @@ class End:
             size = len(data)
             self._inbox_size -= size
             self.total_read += size
-            world.note(self.name, "read", crc32(data, size))
+            world.trace.append((world.now, self.name, "read", crc32(data, size)))
             if inbox or self._got_fin or self.dead:
                 self._read_soon()
             self.owner.received(data)

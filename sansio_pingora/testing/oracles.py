@@ -8,11 +8,11 @@ driver, and so is I-9's other half, that a lane settles.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sansio_pingora.limits import Limits
-    from sansio_pingora.testing.driver import Driver
+    from sansio_pingora.testing.driver import Driver, Socket
     from sansio_pingora.testing.world import World
 
 __all__ = ["INVARIANTS", "BoundedMemory", "NoTimerlessWait", "Oracle", "Termination"]
@@ -32,6 +32,8 @@ class Oracle:
     """Others that it judges by the way."""
     every_step = False
     """Whether :meth:`settled` is wanted."""
+    times = 0
+    """How often that had something to judge: counted here, since it is called so often."""
 
     def judged(self, world: World, times: int = 1, invariant: str = "") -> None:
         """There was something to judge, so often; *invariant* where it is not this oracle's own."""
@@ -53,26 +55,37 @@ class BoundedMemory(Oracle):
     def __init__(self, limits: Limits) -> None:
         # Output, or input that waits, or a head that is not complete.
         self.cap = limits.high_water + max(limits.high_water, limits.max_head) + SLACK
-        self.high_water = limits.high_water
+        self._most = limits.high_water + 2 * SLACK
         # Of many streams: what their peer has no window for, and one piece each side of the ceiling.
         self.cap_http2 = limits.h2_send_buffer + limits.high_water + 4 * SLACK
+        self._least_cap = min(self.cap, self.cap_http2)
 
     def settled(self, world: World, driver: Driver) -> None:
         """See :class:`Oracle`."""
-        self.judged(world, len(driver.sockets))
-        for socket in driver.sockets:
-            end = socket.end
-            held: int = getattr(socket.endpoint.connection, "held", 0)
-            cap = self.cap_http2 if socket.endpoint.connection.version == b"2" else self.cap
+        sockets = driver.sockets
+        self.times += len(sockets)
+        cap, most = self._least_cap, self._most
+        for socket in sockets:
+            connection: Any = socket.endpoint.connection
+            held: int = getattr(connection, "held", 0)
             if held > cap:
-                world.broken(
-                    self.invariant, f"{end.name}: {socket.endpoint.connection!r} holds {held} bytes, more than {cap}"
-                )
-            backlog = end.backlog
-            if backlog > end.profile.high + self.high_water + 2 * SLACK:
-                world.broken(
-                    self.invariant, f"{end.name}: {backlog} bytes wait in the transport: the writer was told to pause"
-                )
+                self._judge_held(world, socket, held)
+            end = socket.end
+            if end._queued + end._flight > most:  # it is as much as that
+                self._judge_backlog(world, socket)
+
+    def _judge_held(self, world: World, socket: Socket, held: int) -> None:
+        connection = socket.endpoint.connection
+        cap = self.cap_http2 if connection.version == b"2" else self.cap
+        if held > cap:
+            world.broken(self.invariant, f"{socket.end.name}: {connection!r} holds {held} bytes, more than {cap}")
+
+    def _judge_backlog(self, world: World, socket: Socket) -> None:
+        end = socket.end
+        if end.backlog > end.profile.high + self._most:
+            world.broken(
+                self.invariant, f"{end.name}: {end.backlog} bytes wait in the transport: the writer was told to pause"
+            )
 
 
 class NoTimerlessWait(Oracle):
@@ -83,8 +96,10 @@ class NoTimerlessWait(Oracle):
 
     def settled(self, world: World, driver: Driver) -> None:
         """See :class:`Oracle`."""
-        self.judged(world, bool(driver.sockets))
-        if driver.lane.deadline == math.inf and driver.sockets and not driver.filters:
+        if not driver.sockets:
+            return
+        self.times += 1
+        if driver.lane.deadline == math.inf and not driver.filters:
             socket = next(iter(driver.sockets))
             world.broken(
                 self.invariant, f"{socket.end.name}: {socket.endpoint.connection!r} waits, and nothing has a deadline"

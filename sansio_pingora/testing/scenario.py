@@ -267,8 +267,8 @@ def build_world(
             random_proxy,
         )  # deferred: whoever brings an application needs no proxy
 
-        if rng is None and is_about_servers(seed):
-            return build_server_world(seed)
+        if is_about_servers(seed):
+            return build_server_world(seed, rng)
 
         application = random_proxy
     dice = rng

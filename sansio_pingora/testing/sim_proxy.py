@@ -209,4 +209,7 @@ def _hook(name: str, form: str, rng: Random, faults: Faults) -> Callable[..., An
 
 
 def _ctx_of(args: tuple[Any, ...]) -> Any:
-    return next((arg for arg in args if isinstance(arg, _Exchange)), None)
+    for arg in args:
+        if type(arg) is _Exchange:
+            return arg
+    return None

@@ -9,6 +9,7 @@ are.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import time
 import traceback
@@ -23,6 +24,7 @@ from typing import TextIO
 from sansio_pingora.testing.faults import ALL_FAULTS
 from sansio_pingora.testing.oracles import INVARIANTS
 from sansio_pingora.testing.scenario import Report, build_world, run_seed
+from sansio_pingora.testing.shrinking import shrink_seed
 from sansio_pingora.testing.world import OracleBroken, format_line
 
 __all__ = ["main"]
@@ -30,6 +32,10 @@ __all__ = ["main"]
 _BATCH = 20
 _BLOCK = 1_000
 """So many seeds have a hash of their own."""
+_STORY = 120
+"""Lines of the trace of a shrunk seed."""
+_GARBAGE = 200_000
+"""Objects made before some are looked for that nobody needs: a few worlds, which are dropped as a whole."""
 _PROGRESS = 10.0
 """Seconds between two lines that tell how far it is."""
 _DETERMINISM = "I-14"
@@ -39,6 +45,7 @@ Failures = list[tuple[int, str]]
 
 def _run_batch(seeds: range, again: int) -> tuple[Report, Failures]:
     """Run *seeds*, every *again*-th of them twice (I-14)."""
+    gc.set_threshold(_GARBAGE)
     total = Report()
     failures: Failures = []
     for seed in seeds:
@@ -167,6 +174,22 @@ def _run_one(seed: int, *, trace: bool) -> int:
     return 0
 
 
+def _shrink(seed: int, attempts: int) -> int:
+    shrunk = shrink_seed(seed, attempts=attempts)
+    if shrunk is None:
+        _say(f"seed {seed} breaks nothing")
+        return 0
+    for line in shrunk.world.trace[-_STORY:]:
+        _say(format_line(line))
+    _say(f"{shrunk.error}".partition("\n")[0])
+    _say(
+        f"{shrunk.before} decisions became {shrunk.after}, {shrunk.steps_before} steps {shrunk.world.steps}, "
+        f"in {shrunk.attempts} worlds\n"
+    )
+    _say(shrunk.as_test())
+    return 1
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; 0 when no oracle was broken."""
     parser = argparse.ArgumentParser(
@@ -184,8 +207,13 @@ def main(arguments: list[str] | None = None) -> int:
         "--at-least", type=int, default=0, metavar="N", help="fail where a fault fired less than N times"
     )
     parser.add_argument("--seed", type=int, help="run this one seed")
+    parser.add_argument(
+        "--shrink", type=int, nargs="?", const=1_000, metavar="N", help="and make it plainer, in N worlds (1000)"
+    )
     parser.add_argument("--trace", action="store_true", help="print everything that happened in it")
     options = parser.parse_args(arguments)
+    if options.seed is not None and options.shrink is not None:
+        return _shrink(options.seed, options.shrink)
     if options.seed is not None:
         return _run_one(options.seed, trace=options.trace)
     return _run_many(options.seeds, options.processes, options.show, options.again, options.at_least)

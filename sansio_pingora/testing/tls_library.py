@@ -111,7 +111,7 @@ class TlsSession:
         self._number = len(context.library.sessions)
         context.library.sessions.append(self)
         self._incoming, self._outgoing = incoming, outgoing
-        self._raw = b""
+        self._raw = bytearray()
         self._plain = b""
         self._said_hello = self._done = self._ended = self._said_end = False
         self._alpn: str | None = None
@@ -193,7 +193,7 @@ class TlsSession:
         raw = self._incoming.read()
         reader = HelloReader(_RECORD)
         try:
-            hello = reader.feed(self._raw + raw)
+            hello = reader.feed(bytes(self._raw) + raw)
         except NotTls:
             raise _fault("WRONG_VERSION_NUMBER") from None
         except HelloFault as fault:
@@ -299,16 +299,18 @@ class TlsSession:
     # ── records ──────────────────────────────────────────────────────────────────────
 
     def _records(self) -> Iterator[tuple[int, bytes]]:
-        self._raw += self._incoming.read()
-        while len(self._raw) >= 5:
-            if not ALERT <= self._raw[0] <= DATA or self._raw[1] != 3:
+        raw = self._raw
+        raw += self._incoming.read()
+        while len(raw) >= 5:
+            if not ALERT <= raw[0] <= DATA or raw[1] != 3:
                 raise _fault("WRONG_VERSION_NUMBER")
-            size = int.from_bytes(self._raw[3:5])
+            size = raw[3] << 8 | raw[4]
             if size > _RECORD + 256:
                 raise _fault("PACKET_LENGTH_TOO_LONG")
-            if len(self._raw) < 5 + size:
+            if len(raw) < 5 + size:
                 return
-            kind, body, self._raw = self._raw[0], self._raw[5 : 5 + size], self._raw[5 + size :]
+            kind, body = raw[0], bytes(raw[5 : 5 + size])
+            del raw[: 5 + size]
             yield kind, body
 
     def _seal(self, kind: int, inner: bytes) -> None:

@@ -37,6 +37,8 @@ TICK = 2.0**-20
 _NEAR = 6.0
 """How far off a deadline may be for an arrival to be moved onto it, in seconds."""
 
+_BESIDE = {"before a timer": -TICK, "at a timer": 0.0, "past a timer": TICK}
+
 TraceLine = tuple[float, str, str, "int | str"]
 """When, who, what, and a detail: for bytes, their checksum."""
 
@@ -138,8 +140,8 @@ class World:
         self.services: dict[str, list[ServiceRecord]] = {}
         """And the SRV records of each service."""
         self.oracles: list[Oracle] = []
-        self.watchers: list[Oracle] = []
-        """Those of the oracles that want to see every settled lane."""
+        self.watchers: list[Callable[[World, Driver], None]] = []
+        """What those of the oracles look with that want to see every settled lane."""
         self.judged: Counter[str] = Counter()
         """By invariant, how often there was something to judge."""
         self.failure: OracleBroken | None = None
@@ -153,7 +155,8 @@ class World:
         self.latest = 0.0
         """When the latest segment of all lands: an earlier one overtakes it."""
         self._link_rng = self.rng.fork("links")
-        self._snaps = any(self.faults.enabled(name) for name in ("before a timer", "at a timer", "past a timer"))
+        self.snaps = any(map(self.faults.enabled, _BESIDE))
+        """Arrivals may be moved onto a deadline."""
         self._jumps = self.faults.enabled("clock jump")
 
     # ── time ─────────────────────────────────────────────────────────────────────────
@@ -177,6 +180,7 @@ class World:
         :raises OracleBroken: an invariant does not hold.
         """
         queue = self._queue
+        jumps = self._jumps
         stop = self.steps + max_steps
         while queue and queue[0][0] <= until:
             at, _, call, arg = heappop(queue)
@@ -188,26 +192,29 @@ class World:
                 raise self.failure
             if self.steps >= stop:
                 self.broken("I-10", f"still busy after {max_steps} steps: a loop without an end")
-            if self._jumps and self.faults.fires("clock jump"):
+            if jumps and self.faults.fires("clock jump"):
                 self.now += self.rng.uniform(0.0, 0.5)
         if until != math.inf and until > self.now:
             self.now = until
 
-    def settle(self) -> None:
+    def settle(self, *, max_steps: int = 1_000_000) -> None:
         """Run to quiescence, then ask every oracle for its verdict.
 
         :raises OracleBroken: an invariant does not hold.
         """
-        self.run()
+        self.run(max_steps=max_steps)
         self.judged["I-15"] += self.steps  # each of them would have told of an exception
         for oracle in self.oracles:
+            if oracle.every_step:
+                self.judged[oracle.invariant] += oracle.times
+                oracle.times = 0
             oracle.quiescent(self)
 
     def watch(self, oracle: Oracle) -> None:
         """Have *oracle* check from here on."""
         self.oracles.append(oracle)
         if oracle.every_step:
-            self.watchers.append(oracle)
+            self.watchers.append(oracle.settled)
 
     def broken(self, invariant: str, complaint: str) -> None:
         """Stop: *invariant* does not hold.
@@ -219,10 +226,13 @@ class World:
 
     def trace_hash(self) -> str:
         """One value for everything that happened."""
-        digest = blake2b(digest_size=16)
-        for at, who, what, detail in self.trace:
-            digest.update(f"{at!r} {who} {what} {detail}\n".encode())
-        return digest.hexdigest()
+        lines = []
+        last, at = "", -1.0
+        for now, who, what, detail in self.trace:
+            if now != at:
+                at, last = now, repr(now)
+            lines.append(f"{last} {who} {what} {detail}\n")
+        return blake2b("".join(lines).encode(), digest_size=16).hexdigest()
 
     # ── the network ──────────────────────────────────────────────────────────────────
 
@@ -368,8 +378,6 @@ class World:
 
         It is that of the connection behind *end*, or the next one of its whole driver.
         """
-        if not self._snaps:
-            return time
         socket: Any = end.owner
         driver = getattr(socket, "driver", None)
         if driver is None:
@@ -380,8 +388,7 @@ class World:
             deadline = driver.lane.deadline
             if not now < deadline < now + _NEAR:
                 return time
-        for name, offset in (("before a timer", -TICK), ("at a timer", 0.0), ("past a timer", TICK)):
-            if self.faults.fires(name):
-                driver.count_timer(name, deadline)
-                return deadline + offset
+        if name := self.faults.first_of(_BESIDE):
+            driver.count_timer(name, deadline)
+            return deadline + _BESIDE[name]
         return time

@@ -14,18 +14,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.planted.faults import FAULTS, Fault
 
-__all__ = ["plant"]
+__all__ = ["plant", "planted"]
 
 ROOT = Path(__file__).parents[2]
 
 
-def plant(fault: Fault | None, hunts: list[str], timeout: float | None = None) -> dict[str, Any]:
-    """What *hunts*, none for all, find in a copy of the package that has *fault*; see :func:`.hunts.hunt`."""
+@contextmanager
+def planted(fault: Fault | None) -> Iterator[tuple[str, dict[str, str]]]:
+    """A folder with a copy of the package that has *fault*, and the environment in which Python finds that one."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         shutil.copytree(ROOT / "sansio_pingora", copy / "sansio_pingora")
@@ -33,10 +36,16 @@ def plant(fault: Fault | None, hunts: list[str], timeout: float | None = None) -
         if fault is not None:
             (copy / "sansio_pingora" / fault.module).write_text(fault.changed(), "utf-8")
         path = os.pathsep.join([folder, *map(str, (ROOT / "adapters").iterdir())])
+        yield folder, {**os.environ, "PYTHONPATH": path, "PYTHONOPTIMIZE": ""}
+
+
+def plant(fault: Fault | None, hunts: list[str], timeout: float | None = None) -> dict[str, Any]:
+    """What *hunts*, none for all, find in a copy of the package that has *fault*; see :func:`.hunts.hunt`."""
+    with planted(fault) as (folder, env):
         run = subprocess.run(
             [sys.executable, "-m", "tests.planted.hunts", *hunts],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONOPTIMIZE": ""},
+            env=env,
             capture_output=True,
             text=True,
             timeout=timeout,
