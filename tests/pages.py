@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["blocks", "execute", "page", "run_blocks"]
+__all__ = ["DOCS", "blocks", "execute", "page", "run_blocks"]
 
-_DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def page(name: str) -> str:
     """The text of a page."""
-    return (_DOCS / name).read_text("utf-8")
+    return (DOCS / name).read_text("utf-8")
 
 
 def blocks(text: str, language: str = "python") -> list[str]:

@@ -17,7 +17,7 @@ def test_a_generated_page_is_up_to_date(name):
 
 
 def test_links_between_pages_lead_somewhere():
-    for page in [*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CHANGELOG.md"]:
+    for page in [*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CHANGELOG.md"]:
         for part in page.read_text().split("](")[1:]:
             target = part.partition(")")[0].partition("#")[0]
             if target and "://" not in target:

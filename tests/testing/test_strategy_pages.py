@@ -1,0 +1,77 @@
+"""Every public strategy has its page, whose values are real and whose example runs."""
+
+import inspect
+import re
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+from sansio_pingora.testing import strategies as st
+from tests.pages import DOCS, blocks, execute, page
+from tests.testing.test_strategy_values import NAMES
+
+INDEX = page("strategies/README.md")
+PAGES = re.findall(r"\]\(([\w-]+\.md)\)", INDEX)
+QUICK = settings(
+    max_examples=8,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+
+
+def named(name):
+    """What a page is about: the line below its title."""
+    return re.findall(r"`(\w+)`", page(f"strategies/{name}").split("\n")[2])
+
+
+def test_each_public_name_is_on_one_page_and_in_the_index():
+    found = [name for one in PAGES for name in named(one)]
+
+    assert sorted(found) == sorted(st.__all__)
+    assert all(f"`{name}`" in INDEX for name in found)
+
+
+def test_each_page_is_in_the_index():
+    here = {path.name for path in (DOCS / "strategies").glob("*.md")} - {"README.md"}
+
+    assert here == {*PAGES}
+    assert len(PAGES) == len(here)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_three_values_of_each_strategy_are_shown_and_they_are_real(name):
+    text = page(f"strategies/{name}")
+    strategies = [one for one in named(name) if inspect.isfunction(getattr(st, one)) and "_frame" != one[-6:]]
+
+    for strategy, values in zip(strategies, blocks(text, "text"), strict=True):
+        assert f"Three values of `{strategy}`:" in text
+        assert len(values.strip().splitlines()) == 3
+        for line in values.strip().splitlines():
+            assert repr(eval(line, dict(NAMES))) == line
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_page_has_an_example_of_eight_lines_that_runs(name):
+    (example,) = blocks(page(f"strategies/{name}"))
+    names: dict = {}
+    execute(blocks(INDEX)[0], names)
+    execute(example, names)
+
+    assert len(example.strip().splitlines()) <= 8
+    (test,) = [value for key, value in names.items() if key.startswith("test_")]
+    QUICK(test)()
+
+
+@pytest.mark.parametrize("part", ["Arguments", "How it shrinks", "What it is not", "An example"])
+@pytest.mark.parametrize("name", PAGES)
+def test_each_page_has_its_parts(name, part):
+    assert f"\n## {part}\n" in page(f"strategies/{name}")
+
+
+def test_a_party_of_ones_own():
+    party, own = blocks(page("simulating.md"))
+    names: dict = {}
+    execute(party, names)
+    execute(own, names)
+
+    QUICK(names["test_nothing_is_heard_that_was_not_said"])()
