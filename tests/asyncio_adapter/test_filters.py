@@ -12,6 +12,7 @@ import pytest
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.machine import LogLine, RunFilter, StopFilters
 from sansio_pingora_asyncio import run
+from sansio_pingora_asyncio.filters import FilterTask
 from tests.asyncio_adapter.machines import WAIT, Steps
 
 
@@ -245,3 +246,20 @@ def test_log_lines_go_to_their_logger(uv, caplog):
     assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
         ("sansio_pingora.proxy", "ERROR", "100 % of it")
     ]
+
+
+def test_a_task_that_has_nothing_to_do_ends_without_being_cancelled():
+    async def call():
+        return "done"
+
+    async def main():
+        answers = []
+        task = FilterTask(asyncio.get_running_loop(), lambda *answer: answers.append(answer), lambda: None)
+        task.add(1, call)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert answers == [(1, "done")]
+        task.stop()
+        await task.task  # raises if it was cancelled
+
+    asyncio.run(main())

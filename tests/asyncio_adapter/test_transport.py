@@ -244,7 +244,9 @@ def test_half_close_is_the_machines_to_decide(uv, address):
         assert len(read_all(sock)) == 400_000
         wire = app.first()
         assert wire.lost.wait(WAIT)
-        assert wire.names() == ["eof", "step", "step", "step", "step", "lost"]
+        # A reader that is slower than the steps has the writer pause.
+        names = [name for name in wire.names() if name not in ("paused", "resumed", "progressed")]
+        assert names == ["eof", "step", "step", "step", "step", "lost"]
         assert wire.reason is None
 
 

@@ -58,6 +58,9 @@ class FilterTask:
     def stop(self) -> None:
         """Run nothing more: cancel the filter under way, and end the task."""
         self._stopped = True
+        if self._parked is None and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)  # it waits for nothing but more to do: that is cheaper than to be cancelled
+            return
         # Within it, a filter's answer has made its owner stop: nothing is under way, and _run sees it.
         if self.task is not asyncio.current_task():
             self.task.cancel()
