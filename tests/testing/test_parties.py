@@ -258,7 +258,7 @@ def test_scripts_are_values():
 # ── whatever they all do ─────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=12, suppress_health_check=SLOW)
+@settings(max_examples=8, suppress_health_check=SLOW)
 @given(st.clients(), st.origins(), st.filter_scripts(), st.weathers())
 def test_a_proxy_logs_each_request_once_and_everything_ends(client, origin, script, weather):
     world = World(0, weather)

@@ -52,7 +52,7 @@ SIMPLEST = {
 # The first that is tried is the one that all others shrink to.
 FIRST = settings(max_examples=1, phases=[Phase.generate], database=None)
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
-QUICK = settings(max_examples=8, phases=[Phase.generate], suppress_health_check=SLOW)
+QUICK = settings(max_examples=5, phases=[Phase.generate], suppress_health_check=SLOW)
 
 
 def made(name):
