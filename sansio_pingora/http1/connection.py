@@ -72,6 +72,7 @@ class Http1Connection(Channel):
         elif receiving is RAW:
             if self._codec.buffered:  # what came before the switch goes first
                 data = self._codec.take_rest() + data
+                self._stop_clock(now)  # HAS_MORE is over, and must not keep another clock from starting
             self._raw_received(data, events, now)
         else:
             self._codec.receive(data)

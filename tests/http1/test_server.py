@@ -478,6 +478,15 @@ def test_a_body_that_nobody_reads_costs_no_credit(engine):
         server.consumed(1, 8, 0.0)
 
 
+def test_a_tunnel_has_a_clock_when_more_comes_before_what_came_with_the_request(engine):
+    server, _ = served(CONNECT + b"abc", engine=engine, allow_connect=True)
+    server.send(1, head(200), 0.0)
+    assert server.deadline == AT_ONCE
+    assert [plain(event) for event in server.receive_data(b"def", 0.0)] == [(1, "raw", b"abcdef", False)]
+    server.handle_timeout(0.0)
+    assert server.deadline == Limits().read_timeout
+
+
 def test_a_tunnel_has_no_framing(engine):
     server, _ = served(CONNECT, engine=engine, allow_connect=True)
     for fields in (("Content-Length", "0"), ("Transfer-Encoding", "chunked")):

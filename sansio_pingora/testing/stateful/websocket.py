@@ -13,7 +13,7 @@ from sansio_pingora.websocket import Closed, Deflate, MessagePart, Pong, State, 
 __all__ = ["WebSocketMachine", "WebSocketSide"]
 
 _MASK = b"\x11\x22\x33\x44"
-_LIMITS = Limits(ws_max_message=1 << 20, ws_max_fragments=1 << 10)
+_LIMITS = Limits(ws_max_message=1 << 30, ws_max_fragments=1 << 10)  # more than a story says in one message
 _PIECES = (
     st.text(max_size=9) | st.binary(max_size=9) | st.sampled_from(["grüße " * 99, bytes(range(256)) * 9, bytes(90_000)])
 )
