@@ -177,7 +177,9 @@ class WebSocketChannel(Routines):
                 ws.await_close(now)
                 self.fill()  # the peer may have closed before
             if now >= self._due(ws):
-                if ws.finished:
+                if ws.finished and self.session.stalled:
+                    self._linger = now + self.session.limits.linger_timeout  # it cannot have heard our end
+                elif ws.finished:
                     error = Error(ErrorType.CONNECTION_CLOSED, "the client did not end its side in time").into_down()
                     self.session.shutdown(error)
                     self.session.received(Failed(error))

@@ -208,6 +208,11 @@ class ServerSession(ServerControls):
         """The body is wanted now: a client that waits for it is sent 100 (Continue)."""
         self._connection.invite_body(self.stream_id, self.now)
 
+    @property
+    def stalled(self) -> bool:
+        """What was written waits for the client, and the connection's deadline over that runs."""
+        return self._connection.stalled
+
     # ── the response ─────────────────────────────────────────────────────────────────
 
     def write_response_header(self, head: ResponseHeader, end: bool = False) -> int:

@@ -362,9 +362,8 @@ class _Connection:
         """The last GOAWAY: with the highest stream that is processed."""
         highest = max(self.requests, default=0)
         if self.plan.lowers:
-            unanswered = [stream for stream, request in self.requests.items() if not request.told]
-            if unanswered:
-                highest = max(0, min(unanswered) - 1)
+            # Of what it has begun to answer it cannot say that it was not processed.
+            highest = max((stream for stream, request in self.requests.items() if request.told), default=0)
         self.last = highest
         self._last_said = self.world.now
         for stream, request in self.requests.items():

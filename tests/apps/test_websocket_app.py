@@ -438,6 +438,17 @@ def test_the_client_does_not_answer_our_close():
     assert not bench.held
 
 
+def test_a_client_that_reads_slowly_hears_the_end_before_it_is_to_end_its_side():
+    bench = opened(Recorder()).pause()
+    bench.receive(close(1000))
+    bench.sleep(5)  # linger_timeout is 1
+    assert not bench.connection.closing
+    assert bench.unpause().take() == written(CLOSE, (1000).to_bytes(2, "big"))
+    assert bench.connection.shut_write
+    bench.sleep(1)
+    assert bench.connection.closing
+
+
 def test_another_exchange_closes_and_its_time_counts():
     """The last that this one has heard of the time was long ago."""
     app = Recorder()

@@ -57,13 +57,19 @@ def test_what_is_refused_is_remembered_with_the_time_at_which_the_client_was_tol
 def test_a_goaway_does_not_move_the_refusal_of_a_stream_that_was_reset_before_it():
     both = [
         request
-        for seed in range(100)
+        for seed in range(400)
         for connection in met(seed, misbehaves=1.0)[2].connections
         for request in connection.requests.values()
         if request.refused is not None and request.stream > connection.last and request.refused < connection._last_said
     ]
 
     assert both
+
+
+def test_what_is_being_answered_is_not_refused_by_a_goaway():
+    for seed in range(200):
+        for connection in met(seed, misbehaves=1.0)[2].connections:
+            assert not any(request.told for stream, request in connection.requests.items() if stream > connection.last)
 
 
 def test_a_breach_is_found():
