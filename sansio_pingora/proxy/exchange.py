@@ -71,7 +71,7 @@ class ProxyExchange(Answering):
         self.filters: FilterTable = handler.filters
         self.session = session
         self.ctx: Any = None
-        self.received_at = now
+        self.received_at = session.began
         self.lease: Lease | None = None
         self.bridge: Bridge | None = None
         """Of a WebSocket whose handshake changes its version on the way."""
@@ -204,7 +204,7 @@ class ProxyExchange(Answering):
         try:
             self.ctx = self.filters.app.new_ctx()
             if self._handler.limits.request_timeout is not None:
-                self.clock = wait(self._handler.limits.request_timeout)
+                self.clock = wait(self._handler.limits.request_timeout - (self.now - self.received_at))
                 self.start(self.clock, self._time_is_up)
             if self.filters.prologue:
                 yield from self._prologue()

@@ -64,16 +64,18 @@ class Dispatcher:
         self._handler = handler
         self._info = info
         self._exchanges = Held()
-        # Of requests that are not taken yet, by their stream. A body is not consumed: its credit bounds what comes.
-        self._kept: dict[int, list[Any]] = {}
-        self._refused: deque[tuple[int, Error]] = deque()  # answered already, and to be logged
+        # Of requests that are not taken yet, by their stream: when the head came, it, and what came behind it. A body
+        # is not consumed: its credit bounds what comes.
+        self._kept: dict[int, tuple[float, list[Any]]] = {}
+        # Answered already, and to be logged; the head, where it could be read.
+        self._refused: deque[tuple[int, Header | None, Error]] = deque()
         self._unestablished = unestablished
         self._meter = meter
 
     @property
     def under_way(self) -> int:
-        """Exchanges that are not over."""
-        return len(self._exchanges)
+        """Exchanges that are not over, and requests that are not taken yet."""
+        return len(self._exchanges) + len(self._kept)
 
     def share(self, digest: Digest) -> None:
         """What every session of this connection says of its transport."""
@@ -84,16 +86,10 @@ class Dispatcher:
         kind = type(value)
         if kind is Header:
             if self._kept or (self._exchanges.unlogged and self._is_full()):
-                self._kept[stream_id] = [value]
+                self._kept[stream_id] = now, [value]
                 self._exchanges.on_room = self._go_on
-                return
-            session = ServerSession(self.connection, stream_id, value, self._info, now, self._exchanges)
-            session.meter = self._meter
-            exchange = self._handler.begin(session, now)
-            if not session.released:
-                first = self._exchanges.setdefault(stream_id, exchange)
-                if first is not exchange:
-                    _put_behind(first, exchange)
+            else:
+                self._begin(stream_id, value, now, now)
         elif kind is ConnectionClosed:
             if self._meter is not None and value.error is not None:
                 self._meter.broke("connection", value.error)
@@ -102,7 +98,7 @@ class Dispatcher:
             if stream_id in self._kept:
                 self._keep(stream_id, value, now)
             elif kind is Failed:
-                self._refuse(stream_id, value.error, now)
+                self._refuse(stream_id, None, value.error, now)
             elif kind is Established:
                 self._established(value)
         elif kind is Writable:
@@ -114,31 +110,42 @@ class Dispatcher:
                     self._meter.broke("request", value.error)
             held.receive_task(value, now)
 
+    def _begin(self, stream_id: int, header: Header, came: float, now: float) -> None:
+        session = ServerSession(self.connection, stream_id, header, self._info, now, self._exchanges)
+        session.began = came
+        session.meter = self._meter
+        exchange = self._handler.begin(session, now)
+        if not session.released:
+            first = self._exchanges.setdefault(stream_id, exchange)
+            if first is not exchange:
+                _put_behind(first, exchange)
+
     # ── a log that does not keep up ──────────────────────────────────────────────────
 
     def _is_full(self) -> bool:
-        unlogged = self._exchanges.unlogged
-        return unlogged > 0 and unlogged >= self.connection.limits.max_unlogged
+        return self._exchanges.unlogged >= self.connection.limits.max_unlogged
 
     def _keep(self, stream_id: int, value: Any, now: float) -> None:
         if type(value) is not Failed:
-            self._kept[stream_id].append(value)
+            self._kept[stream_id][1].append(value)
             return
-        del self._kept[stream_id]  # taken back by its client: as if it had never been read
+        _, (header, *_) = self._kept.pop(stream_id)  # taken back by its client: as if it had never been read
         if self._meter is not None:
             self._meter.broke("request", value.error)
         if value.error.status is not None:  # no, the connection has answered it
-            self._refuse(stream_id, value.error, now)
+            self._refuse(stream_id, header, value.error, now)
 
-    def _refuse(self, stream_id: int, error: Error, now: float) -> None:
+    def _refuse(self, stream_id: int, header: Header | None, error: Error, now: float) -> None:
         if self._refused or self._is_full():
-            self._refused.append((stream_id, error))
+            self._refused.append((stream_id, header, error))
             self._exchanges.on_room = self._go_on
             if len(self._refused) > self.connection.limits.max_unlogged:
+                if self._meter is not None:
+                    self._meter.broke("connection", Error(ErrorType.INTERNAL_ERROR, "max_unlogged refused heads"))
                 self.connection.abort(now)  # nothing that is answered already can be made to wait
             return
-        session = ServerSession(self.connection, stream_id, None, self._info, now, self._exchanges)
-        if self._meter is not None:
+        session = ServerSession(self.connection, stream_id, header, self._info, now, self._exchanges)
+        if self._meter is not None and header is None:
             self._meter.refused(session, error)
         self._handler.refused(session, error, now)
 
@@ -152,7 +159,9 @@ class Dispatcher:
                 self._refuse(*refused.popleft(), now)
             else:
                 stream_id = next(iter(kept))
-                for value in kept.pop(stream_id):
+                came, (header, *rest) = kept.pop(stream_id)
+                self._begin(stream_id, header, came, now)
+                for value in rest:
                     self.receive_event(stream_id, value, now)
         if kept or refused:
             self._kept, self._refused = kept, refused

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -197,8 +199,6 @@ def test_a_task_of_its_own_that_the_client_ends(runtime):
 def test_async_filters_share_one_task_and_its_context(runtime):
     if runtime not in CAN_AWAIT:
         pytest.skip("nothing to await with")
-    import contextvars
-
     tasks, values = [], []
     variable = contextvars.ContextVar("variable")
 
@@ -222,6 +222,72 @@ def test_async_filters_share_one_task_and_its_context(runtime):
         assert peer.status() == 200
     assert tasks[0] is tasks[1]
     assert values == ["set in the request filter"]
+
+
+@pytest.mark.parametrize("waits_for", ["a connection", "a log"])
+def test_what_async_filters_set_in_their_context_is_not_seen_by_other_exchanges(runtime, waits_for):
+    if runtime not in CAN_AWAIT:
+        pytest.skip("nothing to await with")
+    variable = contextvars.ContextVar("variable", default="nothing")
+    seen, of_plain = [], []
+
+    def dawdling(peer):
+        while True:
+            peer.message()
+            time.sleep(0.02)
+            peer.send(OK)
+
+    class Sets(To):
+        async def upstream_request_filter(self, session, request, ctx):
+            seen.append(variable.get())
+            variable.set("another's")
+
+        def upstream_response_filter(self, session, response, ctx):
+            of_plain.append(variable.get())
+
+        async def response_filter(self, session, response, ctx):
+            variable.set("a response filter's")
+            await asyncio.sleep(0.01)
+
+        async def logging(self, session, error, ctx):
+            variable.set("a log's")
+            await asyncio.sleep(0.01)
+
+    limits = {"max_per_peer": 1} if waits_for == "a connection" else {"max_unlogged": 1}
+    with (
+        origin(dawdling) as upstream,
+        served(Sets(upstream.peer), runtime, **limits) as server,
+        ExitStack() as stack,
+    ):
+        peers = [stack.enter_context(client(server.address)) for _ in range(3)]
+        for _ in range(2):
+            for peer in peers:
+                peer.send(GET)
+            for peer in peers:
+                assert peer.status() == 200
+    assert seen == ["nothing"] * 6
+    assert set(of_plain) == {"nothing"}
+
+
+def test_what_a_blocking_filter_sets_in_its_context_ends_with_it(runtime):
+    variable = contextvars.ContextVar("variable", default="nothing")
+    seen = []
+
+    class Sets(To):
+        @blocking
+        def request_filter(self, session, ctx):
+            seen.append(variable.get())
+            variable.set("another's")
+
+    with (
+        origin(answering()) as upstream,
+        served(Sets(upstream.peer), runtime) as server,
+        client(server.address) as peer,
+    ):
+        for _ in range(3):
+            peer.send(GET)
+            assert peer.status() == 200
+    assert seen == ["nothing"] * 3
 
 
 @pytest.mark.parametrize("library", ["asyncio", "anyio"])

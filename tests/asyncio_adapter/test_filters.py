@@ -254,7 +254,9 @@ def test_a_task_that_has_nothing_to_do_ends_without_being_cancelled():
 
     async def main():
         answers = []
-        task = FilterTask(asyncio.get_running_loop(), lambda *answer: answers.append(answer), lambda: None)
+        task = FilterTask(
+            asyncio.get_running_loop(), contextvars.copy_context(), lambda *answer: answers.append(answer), lambda: None
+        )
         task.add(1, call)
         for _ in range(3):
             await asyncio.sleep(0)

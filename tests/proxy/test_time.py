@@ -130,6 +130,27 @@ def test_the_next_request_has_time_of_its_own():
     bench.assert_clean()
 
 
+def test_a_request_that_waits_for_a_log_has_the_time_that_is_left():
+    class Logs(App):
+        def logging(self, session, error, ctx):
+            yield Sleep(3)
+            super().logging(session, error, ctx)
+
+    bench = Bench(Logs(), request_timeout=5.0, max_unlogged=1)
+    client = bench.client()
+    client.send(GET)
+    bench.origin.send(OK)
+    assert status_of(client.take()) == 200
+    client.send(GET)
+    bench.advance(4.9)  # of which the log before it took 3
+    assert client.take() == b""
+    bench.advance(0.2)
+    assert status_of(client.take()) == 504
+    bench.advance(3)
+    assert [session.record.duration for session, _ in bench.app.ended][1] == pytest.approx(5.0)
+    bench.assert_clean()
+
+
 def test_an_error_page_may_take_longer():
     class Slow(App):
         def response_filter(self, session, response, ctx):

@@ -259,15 +259,19 @@ class Logs(RuleBasedStateMachine):
         self.waiting = []  # not begun, with what has come of their bodies
         self.unlogged = []  # sessions
         self.refusals = 0  # that wait
+        self.now = 0.0
+        self.came = {}
         self.closed = False
 
     def refused(self, session, error, now):
+        assert (session.req_header is not None) == (session.stream_id in self.came)
         session.await_log()
         self.unlogged.append(session)
         self.refusals -= 1
 
     def tell(self, stream, value):
-        self.dispatcher.receive_event(stream, value, 0.0)
+        self.now += 1.0
+        self.dispatcher.receive_event(stream, value, self.now)
 
     def settle(self):
         """What the model begins now."""
@@ -275,6 +279,7 @@ class Logs(RuleBasedStateMachine):
             stream, tasks = self.waiting.pop(0)
             begun = next(one for one in self.handler.begun if one.session.stream_id == stream)
             assert begun.events == tasks
+            assert begun.session.began == self.came[stream]
             self.open.append(begun)
 
     @precondition(lambda self: not self.closed)
@@ -282,6 +287,7 @@ class Logs(RuleBasedStateMachine):
     def request(self):
         self.stream += 1
         self.waiting.append((self.stream, []))
+        self.came[self.stream] = self.now + 1.0
         self.tell(self.stream, head())
         self.settle()
 
@@ -335,6 +341,7 @@ class Logs(RuleBasedStateMachine):
         assert len(set(begun)) == len(begun)
         if not self.closed:
             assert begun + sorted(stream for stream, _ in self.waiting) == sorted(begun) + [s for s, _ in self.waiting]
+        assert self.dispatcher.under_way >= len(self.waiting)
         assert self.refusals == 0 or len(self.unlogged) >= 2
         assert self.refusals <= 2 or self.dispatcher.connection.aborted
 

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import Context
+from functools import partial
 from typing import Any
 
 from sansio_pingora.session import AsyncCall
@@ -27,15 +29,21 @@ class FilterTask:
 
     *done* takes the token of a filter and its result, or the error that stands for what it raised;
     token 0 when the task was cancelled while the filter awaits an effect. *stir* is called when a
-    filter begins to wait for something else.
+    filter begins to wait for something else. Both are called in a copy of *context*, from which the task's own is
+    copied too: what one exchange sets in it is no business of another, whose turn may come of this.
     """
 
-    __slots__ = ("_calls", "_done", "_idle", "_loop", "_parked", "_stir", "_stopped", "busy", "task")
+    __slots__ = ("_calls", "_context", "_done", "_idle", "_loop", "_parked", "_stir", "_stopped", "busy", "task")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, done: Callable[[int, Any], None], stir: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: Context,
+        done: Callable[[int, Any], None],
+        stir: Callable[[], None],
     ) -> None:
         self._loop = loop
+        self._context = context
         self._done = done
         self._stir = stir
         self._calls: deque[tuple[int, Callable[[], Awaitable[Any]]]] = deque()
@@ -44,13 +52,13 @@ class FilterTask:
         self._stopped = False
         self.busy = False
         """Whether a filter runs or waits for its turn."""
-        self.task = loop.create_task(self._run())
+        self.task = loop.create_task(self._run(), context=context.copy())
 
     def add(self, token: int, call: Callable[[], Awaitable[Any]]) -> None:
         """Run *call* behind those that wait already; at once if it is the filter that awaits an effect."""
         self.busy = True
         if isinstance(call, AsyncCall):
-            call.stir = self._stir
+            call.stir = partial(self._context.copy().run, self._stir)
         self._calls.append((token, call))
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
@@ -74,7 +82,7 @@ class FilterTask:
                     token, call = following
                     value = await self._result(call)
                     self._parked = value if isinstance(value, AsyncCall) and value.effect is not None else None
-                    self._done(token, value)
+                    self._context.copy().run(self._done, token, value)
                 else:
                     await self._wait()
         finally:
@@ -107,7 +115,7 @@ class FilterTask:
                 # The answer was faster, and could be bytes that nobody would get again: so it goes first.
                 self._loop.call_soon(self._cancel_again, *exc.args)
             else:
-                self._done(0, call_error(exc))
+                self._context.copy().run(self._done, 0, call_error(exc))
 
     def _cancel_again(self, message: Any = None) -> None:
         """The filter has had its answer: if it did not leave the time-out with it, it is cancelled where it is now."""
@@ -142,14 +150,18 @@ class FilterTask:
 class BlockingCalls:
     """Runs calls that may block in a bounded number of threads, made when first needed."""
 
-    __slots__ = ("_loop", "_pool")
+    __slots__ = ("_context", "_loop", "_pool")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
         self._loop = loop
+        self._context = context
         self._pool: ThreadPoolExecutor | None = None
 
     def run(self, call: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        """Run *call*; then *done* in the loop, with its result or the error that stands for what it raised."""
+        """Run *call*; then *done* in the loop, with its result or the error that stands for what it raised.
+
+        Either is called in a copy of the context that was given.
+        """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS, "sansio-pingora-blocking")
         self._pool.submit(self._work, call, done)
@@ -161,8 +173,8 @@ class BlockingCalls:
 
     def _work(self, call: Callable[[], Any], done: Callable[[Any], None]) -> None:
         try:
-            value = call()
+            value = self._context.copy().run(call)
         except BaseException as exc:
             value = call_error(exc)
         with suppress(RuntimeError):  # the loop is closed: the server has ended meanwhile
-            self._loop.call_soon_threadsafe(done, value)
+            self._loop.call_soon_threadsafe(done, value, context=self._context.copy())

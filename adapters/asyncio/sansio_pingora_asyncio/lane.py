@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import math
 import socket
@@ -50,6 +51,8 @@ class AsyncioLane(LaneRunner):
         self.scatters = not isinstance(self.loop, asyncio.BaseEventLoop)
         # Of whole pages: into memory that is not aligned, the kernel copies large readings at half the speed.
         self.buffer = memoryview(mmap(-1, READ_SIZE))
+        # Of whoever serves: callbacks run in copies of it, not in what another exchange has set.
+        self._context = contextvars.copy_context()
         self._settling = False
         self._stirred = False
         self._rung = False
@@ -64,7 +67,7 @@ class AsyncioLane(LaneRunner):
         self._dials: dict[tuple[int, int], Connecting] = {}
         self._resolving: dict[Connecting, asyncio.Task[None]] = {}
         self._filters: dict[int, FilterTask] = {}
-        self._blocking = BlockingCalls(self.loop)
+        self._blocking = BlockingCalls(self.loop, self._context)
         self._calls = 0
         self._until_idle = False
         self._looking = False
@@ -93,7 +96,7 @@ class AsyncioLane(LaneRunner):
         """Somebody has called machines between two turns of ours: have one soon."""
         if self.lane.dirty and not (self._settling or self._stirred):
             self._stirred = True
-            self.loop.call_soon(self._settle_stirred)
+            self.loop.call_soon(self._settle_stirred, context=self._context.copy())
 
     def _settle_stirred(self) -> None:
         self._stirred = False
@@ -104,7 +107,7 @@ class AsyncioLane(LaneRunner):
         if not self._rung:  # one wake-up for a burst
             self._rung = True
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                self.loop.call_soon_threadsafe(self._hear)
+                self.loop.call_soon_threadsafe(self._hear, context=self._context.copy())
 
     def _hear(self) -> None:
         self._rung = False
@@ -335,7 +338,8 @@ class AsyncioLane(LaneRunner):
         if command.is_async:
             task = self._filters.get(id(owner))
             if task is None:
-                task = self._filters[id(owner)] = FilterTask(self.loop, partial(self._answer, owner), self._stir)
+                done = partial(self._answer, owner)
+                task = self._filters[id(owner)] = FilterTask(self.loop, self._context, done, self._stir)
                 self._keep(task.task)
             task.add(command.token, command.call)
         else:

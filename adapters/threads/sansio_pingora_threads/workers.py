@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from queue import SimpleQueue
 
 __all__ = ["Workers"]
@@ -44,7 +45,7 @@ class Workers:
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
-            call()
+            copy_context().run(call)  # what it sets there ends with it
             del call  # or a worker that idles keeps what the last one held
             with self._lock:
                 self._free += 1
