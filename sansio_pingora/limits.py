@@ -64,7 +64,8 @@ class Limits:
     keepalive_request_limit: int | None = None
     """Requests on one connection."""
     max_unlogged: int = 100
-    """Exchanges of one connection that are over but for a `logging` that waits; at that many its next requests wait."""
+    """Exchanges of one connection that are over but for a `logging` that waits; at that many, 1 or more,
+    its next requests wait."""
 
     max_connections: int | None = None
     """Accepted connections open at once; more wait in the backlog."""
@@ -178,8 +179,14 @@ class Limits:
     def __post_init__(self) -> None:
         for spec in fields(self):
             value = getattr(self, spec.name)
-            if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
-                raise ValueError(f"{spec.name} must be a number of 0 or more, not {value!r}")
+            least = self.least(spec.name)
+            if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value >= least):
+                raise ValueError(f"{spec.name} must be a number of {least} or more, not {value!r}")
+
+    @staticmethod
+    def least(name: str) -> int:
+        """The least value of the limit *name*, where that is not switched off."""
+        return 1 if name == "max_unlogged" else 0  # with none, no request would ever be taken
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> Limits:

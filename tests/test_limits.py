@@ -164,3 +164,12 @@ def test_the_constructor_checks_as_well():
         Limits(head_timeout=-1)
     with pytest.raises(ValueError, match="max_head"):
         Limits(max_head="5")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_cannot_be_none_is_refused_as_0(name):
+    if name != "max_unlogged":
+        assert getattr(Limits.from_options({name: 0}), name) == 0
+        return
+    with pytest.raises(ValueError, match="max_unlogged must be a number of 1 or more, not 0"):
+        Limits.from_options({name: "0"})

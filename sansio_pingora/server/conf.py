@@ -92,8 +92,8 @@ class HealthCheckConf:
 
     kind: str = "tcp"
     """``tcp``: it can be connected to, over TLS where it has that; ``http``: it answers 200."""
-    host: str = "localhost"
-    """Host of the request."""
+    host: str = ""
+    """Host of the request; ``http`` needs it."""
     path: str = "/"
     """Target of the request."""
     frequency: float = 5.0

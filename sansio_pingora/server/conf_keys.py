@@ -47,13 +47,13 @@ _BALANCING: dict[str, Kind] = {
 _OF_PROXIES = ("upstreams", *_BALANCING, *_PROXY_OPTIONS)
 
 
-def _limit_kind(kind: Any) -> Kind:
+def _limit_kind(kind: Any, least: int) -> Kind:
     optional = isinstance(kind, UnionType)
     number = next(one for one in get_args(kind) if one is not type(None)) if optional else kind
-    return Whole(0, optional=optional) if number is int else Number(0.0, optional=optional)
+    return Whole(least, optional=optional) if number is int else Number(float(least), optional=optional)
 
 
-LIMITS = Record({name: _limit_kind(kind) for name, kind in get_type_hints(Limits).items()}, dict)
+LIMITS = Record({name: _limit_kind(kind, Limits.least(name)) for name, kind in get_type_hints(Limits).items()}, dict)
 
 
 def _access_format(text: str) -> str:
@@ -146,7 +146,7 @@ class _Services(ListOf):
         """See :class:`Kind`."""
         services = super().read(node, path, reading)
         names: dict[str, str] = {}
-        taken: dict[str, tuple[str, str]] = {}
+        taken: dict[str, tuple[int, str]] = {}
         for at, service in enumerate(services):
             place = f"{path}[{at}]"
             if service.name in names:
@@ -160,11 +160,11 @@ class _Services(ListOf):
                 text, where = str(listener.address), f"{place}.listeners[{number}]"
                 if text in taken and not text.endswith(":0"):
                     other, first = taken[text]
-                    whose = "this service" if other == service.name else f"the service {other!r}"
+                    whose = "this service" if other == at else f"the service {services[other].name!r}"
                     reading.wrong_at(
                         where, f"{text} is taken by {whose} already, at {first}: remove one, or give it another address"
                     )
-                taken.setdefault(text, (service.name, reading.places[where]))
+                taken.setdefault(text, (at, reading.places[where]))
         return services
 
 

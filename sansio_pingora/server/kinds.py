@@ -258,10 +258,15 @@ class ListOf:
         if len(node.value) < self.at_least:
             reading.wrong(node, f"{key} is empty: it needs {self.at_least} or more")
         found: list[Any] = []
-        for item in node.value:
-            value = self.item.read(item, f"{path}[{len(found)}]", reading)
+        places = reading.places
+        for number, item in enumerate(node.value):
+            reading.places, written = {}, f"{path}[{number}]"
+            value = self.item.read(item, written, reading)
             if value is not None:  # else the next one takes its place
+                kept = f"{path}[{len(found)}]"
+                places |= {f"{kept}{inner.removeprefix(written)}": at for inner, at in reading.places.items()}
                 found.append(value)
+        reading.places = places
         return tuple(found)
 
     def schema(self) -> dict[str, Any]:

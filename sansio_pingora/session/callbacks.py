@@ -71,16 +71,17 @@ _CLOSE = 0.87
 def check_callbacks(owner: object, base: type, names: Collection[str]) -> None:
     """Hold *owner*, an object or a subclass of *base*, to the callbacks *names* of that.
 
-    A method is taken for a callback that was misspelt when its name is close to one, and it takes its arguments; names
-    with a leading underscore are left alone.
+    A method is taken for a callback that was misspelt when its name is close to one, and it takes its arguments. Left
+    alone are names with a leading underscore, those of a callback in the plural or another tense (``request_filters``,
+    ``receive``), and those close to a callback that *owner* has as well.
 
     :raises TypeError: a misspelt name, or a callback that does not take what it will be given.
     """
     kind = owner if isinstance(owner, type) else type(owner)
     for name in names:
-        found, usual = getattr(owner, name), getattr(base, name)
-        if getattr(found, "__func__", found) is usual:
+        if not _has(owner, base, name):
             continue
+        found, usual = getattr(owner, name), getattr(base, name)
         if not callable(found):
             raise TypeError(f"{kind.__name__}.{name} is {found!r}: write a method {name}{inspect.signature(usual)}")
         if not _takes(found, usual, bound=owner is not kind):
@@ -92,21 +93,38 @@ def check_callbacks(owner: object, base: type, names: Collection[str]) -> None:
     by_letters = {_letters(name): name for name in names}
     for name in _own_methods(kind, base):
         close = get_close_matches(_letters(name), by_letters, n=1, cutoff=_CLOSE)
-        if close and _takes(getattr(kind, name), getattr(base, by_letters[close[0]]), bound=False):
-            raise TypeError(
-                f"{kind.__name__}.{name} is no callback of {base.__name__}: did you mean {by_letters[close[0]]!r}? "
-                f"A method of your own may be called _{name.lstrip('_')}"
-            )
+        if not close or _inflected(_letters(name), close[0]):
+            continue
+        meant = by_letters[close[0]]
+        if _has(owner, base, meant) or not _takes(getattr(kind, name), getattr(base, meant), bound=False):
+            continue
+        raise TypeError(
+            f"{kind.__name__}.{name} is no callback of {base.__name__}: did you mean {meant!r}? "
+            f"A method of your own may be called _{name}"
+        )
+
+
+def _has(owner: object, base: type, name: str) -> bool:
+    """Whether *owner* has a callback *name* of its own."""
+    found = getattr(owner, name)
+    return getattr(found, "__func__", found) is not getattr(base, name)
+
+
+def _inflected(one: str, other: str) -> bool:
+    """Whether *one* is *other* in the plural or another tense."""
+    short, long = sorted((one, other), key=len)
+    return long.removeprefix(short) in ("s", "d", "ed")
 
 
 def _own_methods(kind: type, base: type) -> list[str]:
-    """Public methods that *base* knows nothing of."""
+    """Public methods that *base* knows nothing of, and that nothing else shadows."""
     added = [one for one in kind.__mro__ if one not in base.__mro__]
     return [
         name
         for one in added
         for name, value in vars(one).items()
-        if inspect.isfunction(value) and not name.startswith("_") and not hasattr(base, name)
+        if inspect.isfunction(value) and inspect.isfunction(getattr(kind, name, None))
+        if not name.startswith("_") and not hasattr(base, name)
     ]
 
 

@@ -64,6 +64,7 @@ BROKEN = {
     "version": ("version: 2\n", "version takes a whole number from 1 to 1, not 2"),
     "limit misspelt": ("limits: {head_timeot: 5}\n", "unknown key 'head_timeot' (did you mean 'head_timeout'?)"),
     "limit of text": ("limits: {max_head: '5'}\n", "max_head takes a whole number of 0 or more, not '5'"),
+    "limit of none": ("limits: {max_unlogged: 0}\n", "max_unlogged takes a whole number of 1 or more, not 0"),
     "limit off": ("limits: {max_head: null}\n", "max_head takes a whole number of 0 or more, not None"),
     "no s2n": ("s2n_config_cache_size: 1\n", "cannot be set: there is no s2n here: remove it"),
     "no offload": ("upstream_connect_offload_threadpools: 1\n", "cannot be set: connects never block here"),
@@ -284,6 +285,32 @@ services:
     assert rest is not None
     assert [service.name for service in rest.services] == ["b", "b"]
     assert rest.place("services[0].listeners[0].tcp") == "c:6:35"
+
+
+def test_an_index_in_a_problem_counts_what_was_dropped_before_it():
+    text = """\
+services:
+  - {kind: origin, listeners: [{tcp: 'a:1'}]}
+  - {kind: origin, listeners: [{tcp: 'a:2'}]}
+  - {name: a, kind: origin, listeners: [{tcp: 1}, {tcp: 'a:3'}, {tcp: 'a:3'}]}
+  - {name: a, kind: origin, listeners: [{tcp: 'a:3'}]}
+"""
+    with pytest.raises(ConfError) as caught:
+        conf_from_yaml(text, "c")
+
+    assert [problem.partition(":")[2].partition(":")[0] for problem in caught.value.problems] == list("234455")
+    assert [problem.partition(" ")[2].partition(":")[0] for problem in caught.value.problems[:2]] == [
+        "services[0] lacks 'name'",
+        "services[1] lacks 'name'",
+    ]
+    same_service, same_name, same_address = caught.value.problems[3:]
+    assert same_service.startswith("c:4:65 a:3 is taken by this service already, at c:4:51: ")
+    assert same_name.startswith("c:5:5 the service 'a' is there twice, first at c:4:5: ")
+    assert same_address.startswith("c:5:41 a:3 is taken by the service 'a' already, at c:4:51: ")
+    rest = caught.value.rest
+    assert rest is not None
+    assert rest.place("services[0].listeners[0].tcp") == "c:4:57"
+    assert not {path for path in rest.places if path.startswith(("services[2]", "services[0].listeners[2]"))}
 
 
 def test_nothing_is_a_configuration_of_defaults():

@@ -202,7 +202,8 @@ def five(self, a, b, c, d):
         ("reqest_filter", three, "request_filter"),
         ("request_fliter", three, "request_filter"),
         ("requestFilter", three, "request_filter"),
-        ("request_filters", three, "request_filter"),
+        ("reqest_filters", three, "request_filter"),
+        ("request_filterr", three, "request_filter"),
         ("loging", four, "logging"),
         ("response_boddy_filter", five, "response_body_filter"),
         ("request_filtr", blocking(lambda self, session, ctx: None), "request_filter"),
@@ -221,7 +222,11 @@ def test_a_name_that_is_nearly_that_of_a_callback(name, function, meant):
     ("name", "value"),
     [
         ("_reqest_filter", three),  # "I mean it"
-        ("request_filters", lambda self: []),  # what nobody could call as the callback
+        ("request_filters", three),  # its plural
+        ("request_filtered", three),
+        ("request_filter_s", three),
+        ("request_filterd", lambda self, session, name="x", more=None: None),
+        ("reqest_filter", lambda self: []),  # what nobody could call as the callback
         ("request_filters", ["a list"]),
         ("request_filters", property(lambda self: [])),
         ("log", four),
@@ -253,6 +258,30 @@ def test_callbacks_of_a_mixin_and_of_an_object():
     check_callbacks(edge, Base, CALLBACKS)
     edge.logging = print
     check_callbacks(edge, Base, CALLBACKS)
+
+
+def test_a_name_in_the_present_of_a_callback_in_the_past():
+    class Past:
+        def received(self, stream, data):
+            """A callback."""
+
+    check_callbacks(type("Edge", (Past,), {"receive": three}), Past, ("received",))
+
+
+def test_a_name_close_to_a_callback_that_is_there_as_well():
+    both = {"request_filter": three, "reqest_filter": three}
+    check_callbacks(type("Edge", (Base,), both), Base, CALLBACKS)
+    with pytest.raises(TypeError, match="did you mean 'logging'"):
+        check_callbacks(type("Edge", (Base,), {**both, "loging": four}), Base, CALLBACKS)
+    edge = type("Edge", (Base,), {"loging": four})()
+    edge.logging = lambda session, error, ctx: None
+    check_callbacks(edge, Base, CALLBACKS)
+
+
+@pytest.mark.parametrize("value", [None, ["a list"], property(lambda self: [])])
+def test_a_method_of_a_mixin_that_something_else_shadows(value):
+    mixin = type("Mixin", (), {"reqest_filter": three})
+    check_callbacks(type("Edge", (mixin, Base), {"reqest_filter": value}), Base, CALLBACKS)
 
 
 @pytest.mark.parametrize("function", [lambda self: None, four, lambda self, a, b, *, c: None])
