@@ -21,8 +21,9 @@ class Fault:
     """One fault of the network.
 
     ``refuse`` and ``late`` are about the connect. The others begin *after* seconds behind the byte *at* of what *side*
-    sends, or behind the connect where that is 0: ``stall`` holds up what comes then, for *seconds*; ``half-close``
-    loses it, and the other side sees the end; ``reset`` resets the link for both.
+    sends, or behind the connect where that is 0: ``stall`` holds up what comes then, for *seconds*, and
+    of two at once the one that ends later counts; ``half-close`` loses it, and the other side sees the end; ``reset``
+    resets the link for both.
 
     :raises ValueError: a value is out of its range.
     """
@@ -57,7 +58,7 @@ class Fault:
 class FaultyEnd(End):
     """An end to which faults happen, by what arrives at it."""
 
-    __slots__ = ("_due", "_held", "_landed", "_swallows")
+    __slots__ = ("_due", "_held", "_held_until", "_landed", "_swallows")
 
     def expect(self, faults: Iterable[Fault]) -> None:
         """*faults* are those of the direction that ends here."""
@@ -65,6 +66,7 @@ class FaultyEnd(End):
         self._due = deque(sorted(ours, key=lambda fault: fault.at))
         self._landed = 0
         self._held: list[bytes | None] | None = None
+        self._held_until = 0.0
         self._swallows = False
         self._begin_due(0)
 
@@ -86,12 +88,19 @@ class FaultyEnd(End):
         elif fault.what == "half-close":
             super()._land_fin(None)
             self._swallows = True
-        elif self._held is None:
-            self._held = []
-            if fault.seconds != math.inf:
-                self._world.after(fault.seconds, self._release)
+        else:
+            until = self._world.now + fault.seconds
+            if self._held is None:
+                self._held = []
+            elif until <= self._held_until:
+                return
+            self._held_until = until
+            if until != math.inf:
+                self._world.after(fault.seconds, self._release, until)
 
-    def _release(self, _: None) -> None:
+    def _release(self, until: float) -> None:
+        if until != self._held_until:
+            return  # another stall lasts longer
         held, self._held = self._held, None
         for segment in held or ():
             if segment is None:

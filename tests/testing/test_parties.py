@@ -4,12 +4,14 @@ import math
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as hypothesis_st
 
 from sansio_pingora import HttpPeer, ProxyHttp
 from sansio_pingora.apps import HttpService, OriginApp
 from sansio_pingora.limits import Limits
 from sansio_pingora.proxy import HttpProxy
 from sansio_pingora.testing import (
+    FILTER_ACTS,
     Answers,
     Asks,
     Awaits,
@@ -140,6 +142,35 @@ def test_a_stall_holds_bytes_up_and_loses_none(side, at):
     assert [when for when, who, what, _ in world.trace if what == "outcome"] == pytest.approx([7.0])
 
 
+@pytest.mark.parametrize("others", [[2.0], [2.0, 3.0], [7.0]])
+@pytest.mark.parametrize("side", ["client", "server"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_stalls_at_the_same_byte_last_as_long_as_the_longest(side, others, turned):
+    stalls = [Fault("stall", side=side, at=5, seconds=seconds) for seconds in [*others, 7.0]]
+
+    world, client, _ = met(CLIENT, plan=stalls[::-1] if turned else stalls)
+
+    assert bodies(client) == [b"ok"]
+    assert [when for when, who, what, _ in world.trace if what == "outcome"] == pytest.approx([7.0])
+
+
+@pytest.mark.parametrize(("after", "seconds", "end"), [(3.0, 1.0, 5.0), (3.0, 6.0, 9.0), (6.0, 6.0, 12.0)])
+def test_a_stall_that_begins_during_or_behind_another(after, seconds, end):
+    slow = OriginScript((Answers(OK, ((len(OK) - 1, 8.0),)),))
+    plan = [Fault("stall", side="server", seconds=5.0), Fault("stall", side="server", after=after, seconds=seconds)]
+
+    world, client, _ = met(CLIENT, slow, plan)
+
+    assert bodies(client) == [b"ok"]
+    assert [when for when, who, what, _ in world.trace if what == "outcome"] == pytest.approx([max(end, 8.0)])
+
+
+def test_a_stall_without_an_end_outlasts_one_with_an_end():
+    _, client, _ = met(CLIENT, plan=[Fault("stall", at=3), Fault("stall", at=3, seconds=2.0)])
+
+    assert client.outcome == "patience"
+
+
 def test_a_stall_without_an_end():
     _, client, _ = met(CLIENT, plan=[Fault("stall", at=3)])
 
@@ -170,7 +201,11 @@ def test_the_end_is_held_up_with_what_is_before_it():
 
 class Plain(ProxyHttp):
     def __init__(self):
+        self.contexts = 0
         self.seen = []
+
+    def new_ctx(self):
+        self.contexts += 1
 
     def upstream_peer(self, session, ctx):
         return HttpPeer("o:1")
@@ -268,7 +303,9 @@ def test_a_proxy_logs_each_request_once_and_everything_ends(client, origin, scri
     asking = world.client("p:1", client)
     world.run(until=3000.0)
 
-    assert len(filters.seen) <= asking.begun + 1
+    assert len(filters.seen) <= filters.contexts <= asking.begun + 1
+    if "logging" not in script.acts:  # which may raise before it logs
+        assert len(asking.reader.messages) <= len(filters.seen) == filters.contexts
     assert len(asking.reader.messages) <= len(client.asks)
     assert asking.outcome
     assert not driver.sockets
@@ -285,6 +322,44 @@ def test_polite_parties_and_harmless_filters_are_served(client, script, profile)
     world.run(until=3000.0)
 
     assert len(asking.reader.messages) == len(client.asks), (asking.outcome, asking.fault)
+
+
+STATUS_OF = {
+    b"GET /status/418 HTTP/1.1\r\nHost: a\r\n\r\n": 418,
+    b"HEAD /nowhere HTTP/1.1\r\nHost: a\r\n\r\n": 404,
+    b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n" + b"z" * 90_000: 200,
+    b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nz\r\n" * 20 + b"0\r\n\r\n": 200,
+}
+
+
+def statuses_of(client, script):
+    """With default limits, before an origin that has them too."""
+    world = World(0)
+    world.listen("o:1", HttpService(OriginApp()))
+    world.listen("p:1", HttpProxy(script.mixed_into(Plain)()))
+    asking = world.client("p:1", client)
+    world.run(until=3000.0)
+    return [message.status for message in asking.reader.messages if message.complete]
+
+
+@pytest.mark.parametrize("phase", FILTER_ACTS)
+def test_a_harmless_act_leaves_each_answer_its_status(phase):
+    @settings(max_examples=10, suppress_health_check=SLOW)
+    @given(st.filter_scripts([phase], harmless=True))
+    def served(script):
+        for raw, status in STATUS_OF.items():
+            assert statuses_of(ClientScript((Asks(raw),)), script) == [status]
+
+    served()
+
+
+@settings(max_examples=10, suppress_health_check=SLOW)
+@given(
+    st.clients(hypothesis_st.sampled_from([*STATUS_OF]), manners=["polite", "pipelining"]),
+    st.filter_scripts(harmless=True),
+)
+def test_harmless_acts_leave_each_answer_its_status(client, script):
+    assert statuses_of(client, script) == [STATUS_OF[ask.raw] for ask in client.asks]
 
 
 @settings(max_examples=8, suppress_health_check=SLOW)

@@ -49,7 +49,9 @@ def test_every_fault_of_a_servers_life_fires_often_enough():
         counts += run(seed).faults.counts
 
     faults = [name for name in ALL_FAULTS if name.startswith(("signal ", "hand-over ", "server ", "service "))]
-    assert [name for name in faults if counts[name] < 12] == []  # a tenth of ten thousand seeds: eighty
+    # These 150 worlds are those of 1,500 seeds, so 15 stands for the hundred that 10,000 seeds must have:
+    # `python -m sansio_pingora.testing.simulate --at-least 100 --seeds 0:10000` shows that itself.
+    assert [name for name in faults if counts[name] < 15] == []
 
 
 def test_the_same_seed_gives_the_same_trace():

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 
 import sansio_pingora.testing as kit
 from sansio_pingora.testing import strategies as st
-from sansio_pingora.testing.strategies import filters, parties
+from sansio_pingora.testing.strategies import parties
 from sansio_pingora.transport import SocketAddr, TcpKeepalive
 from sansio_pingora.upstreams import ALPN, HttpPeer, PeerOptions, Proxy
 from sansio_pingora.websocket import Deflate
@@ -108,13 +108,6 @@ def test_an_unknown_manner_is_refused(strategy, manners):
 def test_an_unknown_phase_is_refused():
     with pytest.raises(ValueError, match="'rest' is no phase that follows a script: early_request_filter, "):
         find(st.filter_scripts(["rest"]), lambda script: script.acts)
-
-
-@QUICK
-@given(st.filter_scripts(harmless=True))
-def test_harmless_filters_do_no_harm(script):
-    assert all(isinstance(act, filters._HARMLESS) for act in script.acts.values())
-    assert kit.Sleeps() not in script.acts.values()
 
 
 @QUICK

@@ -24,6 +24,7 @@ from sansio_pingora.testing.strategies.http1 import field_values
 __all__ = ["filter_scripts"]
 
 _DELAYS = st.sampled_from([0.0, 0.1, 1.0, 30.0])
+_SHORT = st.sampled_from([0.0, 0.1, 1.0])  # seconds: none of them runs into a default limit
 _ACTS: dict[type[Act], st.SearchStrategy[Act]] = {
     Sleeps: _DELAYS.map(Sleeps),
     Awaits: _DELAYS.map(Awaits),
@@ -34,14 +35,20 @@ _ACTS: dict[type[Act], st.SearchStrategy[Act]] = {
     Responds: st.sampled_from([403, 204, 500]).map(Responds),
     Retries: st.just(Retries()),
 }
-_HARMLESS: tuple[type[Act], ...] = (Sleeps, Awaits, Blocks, Inserts, Replaces)
+_HARMLESS: dict[type[Act], st.SearchStrategy[Act]] = {
+    Sleeps: _SHORT.map(Sleeps),
+    Awaits: _SHORT.map(Awaits),
+    **{kind: _ACTS[kind] for kind in (Blocks, Inserts, Replaces)},
+}
 
 
 @st.composite
 def filter_scripts(
     draw: st.DrawFn, phases: Iterable[str] = tuple(FILTER_ACTS), *, harmless: bool = False
 ) -> FilterScript:
-    """What some of *phases* do. *harmless*: they are late, and alter heads and bodies, but every request is served.
+    """What some of *phases* do. *harmless*: they are late by a second at most, and alter heads and bodies.
+
+    With default limits, and parties that are not late themselves, harmless ones leave each answer its status.
 
     :raises ValueError: there is no such phase.
     """
@@ -50,8 +57,8 @@ def filter_scripts(
     chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=4))
     for phase in sorted(chosen, key=names.index):
         can = FILTER_ACTS.get(phase, ())
-        kinds = [kind for kind in can if not harmless or kind in _HARMLESS]
-        options = [_ACTS[kind] for kind in kinds]
+        acting = _HARMLESS if harmless else _ACTS
+        options = [acting[kind] for kind in can if kind in acting]
         if not harmless and Sleeps in can:
             options.append(st.just(Sleeps()))
         if options:
