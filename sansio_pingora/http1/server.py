@@ -61,7 +61,7 @@ _RATE_GRACE = 10.0
 class Http1Server(Http1Connection):
     """Requests in, responses out, one exchange at a time; requests that came early are kept and served in order.
 
-    ``wall_offset`` is Unix time minus monotonic time, for Date; None sends none.
+    ``wall_offset`` is Unix time minus monotonic time, for Date; None sends none. ``secure``: it stands on TLS.
     """
 
     __slots__ = (
@@ -69,6 +69,7 @@ class Http1Server(Http1Connection):
         "_continue_due",
         "_last",
         "_method",
+        "_secure",
         "_stopped_at",
         "_untuned",
         "_upgrade",
@@ -92,8 +93,10 @@ class Http1Server(Http1Connection):
         allow_connect: bool = False,
         abort_on_close: bool = False,
         quiet: bool = False,
+        secure: bool = False,
     ) -> None:
-        super().__init__(codec or NativeCodec(limits, server=True), limits)
+        super().__init__(codec or NativeCodec(limits, server=True, secure=secure), limits)
+        self._secure = secure
         self.allow_connect = allow_connect
         """CONNECT makes a tunnel; otherwise it is answered 405."""
         self.abort_on_close = abort_on_close
@@ -363,8 +366,8 @@ class Http1Server(Http1Connection):
 
     def _end_exchange(self, now: float) -> None:
         buffered = self._codec.buffered
-        if not buffered and (self._last or self._peer_ended):
-            self._close(now)
+        if not buffered and (self._peer_ended or (self._last and not self._secure)):
+            self._close(now)  # of TLS, a client that sends no more requests still sends close_notify
             return
         if not self.keep:
             self._linger(now)

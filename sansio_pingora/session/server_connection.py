@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from sansio_pingora.digests import Digest
 from sansio_pingora.errors import Error
-from sansio_pingora.http1 import Codec, Http1Server, NativeCodec
+from sansio_pingora.http1 import Codec, Http1Server
 from sansio_pingora.http2 import Http2Client, Http2Server
 from sansio_pingora.layers import Layer, LayerMaker, PrefaceSniff
 from sansio_pingora.limits import Limits
@@ -36,12 +36,12 @@ Engine = Literal["native", "hyper"]
 
 
 def server_codec(engine: Engine, limits: Limits, *, secure: bool = False) -> Codec | None:
-    """The codec of *engine* for a server, perhaps above TLS; None stands for the native one without.
+    """The codec of *engine* for a server, perhaps above TLS; None stands for the native one.
 
     :raises ValueError: there is no such engine.
     """
     if engine == "native":
-        return NativeCodec(limits, server=True, secure=True) if secure else None
+        return None
     return _reference_codec(engine, limits, server=True, secure=secure)
 
 
@@ -112,6 +112,7 @@ class ServerMaker:
             allow_connect=self._allow_connect,
             abort_on_close=self._abort_on_close,
             quiet=quiet,
+            secure=secure,
         )
 
     def http2(self, now: float) -> Connection:

@@ -605,3 +605,14 @@ def test_nothing_is_read_from_a_connection_that_closes(engine):
     assert server.handle_timeout(0.0) == []
     server.drain(0.0)
     assert server.closing is Closing.AFTER_FLUSH
+
+
+def test_a_client_behind_tls_that_sends_no_more_still_sends_its_close_notify():
+    """Closed at once, the kernel would answer that with a reset, and the answer could be lost."""
+    server = make_server(secure=True)
+    [(stream, _)] = server.receive_data(b"GET / HTTP/1.0\r\n\r\n", 0.0)
+    server.send(stream, Header(ResponseHeader(204), True), 0.0)
+    assert server.shut_write
+    assert not server.closing
+    server.receive_eof(0.5)
+    assert server.closing
