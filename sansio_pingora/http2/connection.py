@@ -307,7 +307,8 @@ class Http2Connection(Receiving):
         elif timer is Timer.HEAD:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a head was not complete within head_timeout")
         elif timer is Timer.STALL and (self._paused or self._outflow.window > 0):
-            self._set(Timer.STALL, now + self.limits.h2_connection_stall_timeout)  # not the window holds it up
+            if self._outflow.pending:  # not the window holds it up
+                self._set(Timer.STALL, now + self.limits.h2_connection_stall_timeout)
         elif timer is Timer.STALL:
             error = Error(ErrorType.WRITE_TIMEDOUT, "no window for h2_connection_stall_timeout", esource=self.source)
             self._end(error, ErrorCode.ENHANCE_YOUR_CALM, events, now)

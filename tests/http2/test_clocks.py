@@ -464,6 +464,16 @@ def test_a_stalled_connection():
     assert session.closed is not None
 
 
+def test_what_a_reset_takes_away_stalls_nothing():
+    session = make_client({Set.WINDOW: 1000})
+    key = ask(session, end=False)
+    session.send(key, Body(bytes(2000)))
+    session.deliver(session.peer.rst(1))
+    session.wait(1000.0)
+
+    assert session.machine.deadline == math.inf
+
+
 # ── of a stream, towards an origin ───────────────────────────────────────────────────
 
 

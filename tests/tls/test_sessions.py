@@ -440,6 +440,21 @@ def test_buffers_stay_small():
     assert other.layer.held == 0
 
 
+@pytest.mark.parametrize("size", [1, 100, 10_000, 16_383, 16_384, 40_000])
+def test_small_pieces_share_records(size):
+    one, other = client(), server()
+    pump(one, other)
+    sent = [bytes([number]) * size for number in range(20)]
+    for piece in sent:
+        one.send(piece)
+    raw = one.take()
+    records = 2 * 20 * size // 16_384 + 1  # two neighbours fill one, at least
+    assert len(raw) <= 20 * size + 22 * records
+    other.endpoint.receive_data(raw, 0.0)
+
+    assert other.data == b"".join(sent)
+
+
 def test_losing_the_transport_is_told_once():
     one, other = client(), server()
     pump(one, other)
