@@ -174,17 +174,21 @@ class _Pump:
 class RequestPump(_Pump):
     """From the client to the origin of the attempt under way."""
 
-    __slots__ = ("_late", "_lease", "replay")
+    __slots__ = ("_broken", "_late", "_lease", "replay")
 
     def __init__(self, exchange: ProxyExchange, replay_ceiling: int) -> None:
         super().__init__(exchange)
         self.replay = ReplayBuffer(replay_ceiling)
         """What was sent, behind the body filters: a filter sees each piece exactly once."""
         self._lease: Lease | None = None
+        self._broken: Exception | None = None  # what a filter raised
         self._late: list[HttpTask] | None = None  # what a filter let go when the attempt had ended
 
     def attach(self, lease: Lease, room: int) -> None:
         """Send to *lease*, whose head was sent and left *room*: first again what an attempt before it got, then on."""
+        if self._broken is not None:  # behind the attempt whose piece it had
+            super()._break(self._broken)
+            return
         self._lease = lease
         self.state = PARKED if self._parked else FLOW if room > 0 else BLOCKED
         replay = self.replay
@@ -223,6 +227,7 @@ class RequestPump(_Pump):
 
     def _break(self, exc: Exception) -> None:
         self.replay.release()  # what broke is in nobody's hands any more
+        self._broken = exc
         super()._break(exc)
 
     def _pass(self, task: HttpTask) -> None:

@@ -450,3 +450,25 @@ def test_idle_connections_of_another_peer_are_not_touched():
     bench.advance(6)
     assert not any(wire.alive for wire in bench.origins)
     bench.assert_clean()
+
+
+def test_a_body_filter_that_fails_between_two_attempts_fails_the_request():
+    """Sent again without the piece that it had, the body would be cut, and look whole."""
+
+    class Late(Stubborn):
+        def request_body_filter(self, session, data, end, ctx):
+            if data:
+                yield Sleep(0.5)
+                raise RuntimeError("too late")
+
+    bench = Bench(Late(), retry_backoff=4.0, max_retry_backoff=4.0)
+    client = bench.client()
+    client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
+    bench.origin.reset()
+    bench.advance(5)
+
+    assert len(bench.origins) == 2
+    assert b"0\r\n\r\n" not in bench.origin.take()
+    assert not bench.origin.alive
+    assert status_of(client.take()) == 500
+    bench.assert_clean()
