@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sansio_pingora._reprs import brief
 from sansio_pingora.errors import Error
 from sansio_pingora.proxy import ProxyHttp
-from sansio_pingora.session import Sleep, blocking
+from sansio_pingora.session import Form, Sleep, blocking, form_of
 from sansio_pingora.testing.filter_calls import sleep
 
 __all__ = [
@@ -139,12 +139,14 @@ class FilterScript:
     def mixed_into(self, filters: type[_P]) -> type[_P]:
         """A subclass of *filters* whose phases do this first, and then what they do there.
 
-        Those of *filters* that are concerned must be plain.
+        :raises ValueError: one of *filters* that is concerned is not plain.
         """
         stripped = {_HEAD_OF[phase] for phase, act in self.acts.items() if isinstance(act, Replaces)}
         methods: dict[str, Any] = {}
         for phase in FILTER_ACTS:
             base = getattr(filters, phase)
+            if (phase in self.acts or phase in stripped) and (form := form_of(base, filters)) is not Form.PLAIN:
+                raise ValueError(f"{filters.__name__}.{phase} is {form.name.lower()}: a script goes before plain ones")
             if phase in stripped:
                 base = methods[phase] = _without_length(base)
             if phase in self.acts:

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.pages import blocks, execute, page
 
 PAGE = page("testing.md")
-TOY, PROPERTY, MENDED, HTTP2, STATEFUL, MODELS, RECORDING, NETWORK, NETWORK_WITH_PROXY, SERVERS, FIXTURE = blocks(PAGE)
+TOY, PROPERTY, MENDED, HTTP2, STATEFUL, MODELS, *REST = blocks(PAGE)
+DIALOGUE, RECORDING, NETWORK, NETWORK_WITH_PROXY, SERVERS, FIXTURE = REST
 
 
 def found_by(names, most=400):
@@ -71,6 +72,10 @@ def test_machines_for_implementations_of_ones_own_are_short_and_pass():
 
 def test_a_property_test_has_eight_lines_at_most():
     assert len(PROPERTY.strip().splitlines()) <= 8
+
+
+def test_a_dialogue():
+    execute(DIALOGUE, {})
 
 
 def test_a_recording(capsys):

@@ -10,6 +10,7 @@ from sansio_pingora import HttpPeer, ProxyHttp
 from sansio_pingora.apps import HttpService, OriginApp
 from sansio_pingora.limits import Limits
 from sansio_pingora.proxy import HttpProxy
+from sansio_pingora.session import Sleep
 from sansio_pingora.testing import (
     FILTER_ACTS,
     Answers,
@@ -374,3 +375,13 @@ def test_nobody_loses_what_he_was_sent(client, weather):
     world.run(until=3000.0)
 
     assert raw.startswith(listening.data)
+
+
+def test_a_script_refuses_to_go_before_a_phase_that_waits():
+    class Waits(ProxyHttp):
+        def request_filter(self, session, ctx):
+            yield Sleep(1.0)
+
+    assert FilterScript(response_filter=Sleeps()).mixed_into(Waits)
+    with pytest.raises(ValueError, match=r"Waits\.request_filter is generator"):
+        FilterScript(request_filter=Sleeps(1.0)).mixed_into(Waits)

@@ -69,9 +69,10 @@ def test_each_page_has_its_parts(name, part):
 
 
 def test_a_party_of_ones_own():
-    party, own = blocks(page("simulating.md"))
+    party, code, own = blocks(page("simulating.md"))
     names: dict = {}
     execute(party, names)
+    execute(code, names)
     execute(own, names)
 
     QUICK(names["test_nothing_is_heard_that_was_not_said"])()
