@@ -202,6 +202,14 @@ def test_the_client_leaves_meanwhile(phase, form, leaves):
     bench.assert_clean()
 
 
+def let_go(bench):
+    """The filters that were held run, and what follows from that comes."""
+    bench.hold_filters = False
+    for held in list(bench.pending):
+        held.run()
+    bench.advance(5)
+
+
 @pytest.mark.parametrize("form", DEFERRED)
 def test_logging_is_not_disturbed_by_the_client_leaving(form):
     logged = []
@@ -214,10 +222,7 @@ def test_logging_is_not_disturbed_by_the_client_leaving(form):
     assert status_of(client.take()) == 200
     client.reset()
     assert logged == []
-    bench.hold_filters = False
-    for held in list(bench.pending):
-        held.run()
-    bench.advance(5)
+    let_go(bench)
     assert logged == [None]
     assert bench.errors == []
     bench.assert_clean()
@@ -234,10 +239,7 @@ def test_the_next_request_does_not_wait_for_the_log(form):
         bench.origin.send(RESPONSE)
         assert status_of(client.take()) == 200
     assert len(bench.origins) == 1
-    bench.hold_filters = False
-    for held in list(bench.pending):
-        held.run()
-    bench.advance(5)
+    let_go(bench)
     bench.assert_clean()
 
 
@@ -252,10 +254,7 @@ def test_a_log_is_not_disturbed_by_the_cut_of_its_own_answer(form):
     bench.origin.send(RESPONSE[:-20])
     bench.origin.reset()
     assert client.closed
-    bench.hold_filters = False
-    for held in list(bench.pending):
-        held.run()
-    bench.advance(5)
+    let_go(bench)
     assert [error.etype for error in logged] == [ErrorType.READ_ERROR]
     bench.assert_clean()
 
@@ -275,10 +274,7 @@ def test_a_log_that_does_not_keep_up_holds_the_next_request_back(form):
     bench.origin.take()
     assert len(bench.exchanges) == 2
     assert client.take() == b""
-    bench.hold_filters = False
-    for held in list(bench.pending):
-        held.run()
-    bench.advance(5)
+    let_go(bench)
     assert len(bench.exchanges) == 3
     bench.origin.send(RESPONSE)
     assert status_of(client.take()) == 200

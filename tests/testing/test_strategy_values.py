@@ -80,19 +80,17 @@ def test_others_shrink_to_something_short(name):
     assert len(repr(find(made(name), lambda _: True, settings=FIRST))) < 200
 
 
-@pytest.mark.parametrize("manner", parties.CLIENT_MANNERS)
-def test_a_client_has_the_manner_that_was_asked_for(manner):
-    script = find(st.clients(manners=[manner]), lambda _: True, settings=FIRST)
-    plain = find(st.clients(manners=["polite"]), lambda _: True, settings=FIRST)
-
-    assert (script == plain) is (manner == "polite")
-    assert len(repr(script)) < 300
-
-
-@pytest.mark.parametrize("manner", parties.ORIGIN_MANNERS)
-def test_an_origin_has_the_manner_that_was_asked_for(manner):
-    script = find(st.origins(manners=[manner]), lambda _: True, settings=FIRST)
-    plain = find(st.origins(manners=["polite"]), lambda _: True, settings=FIRST)
+@pytest.mark.parametrize(
+    ("parties_of", "manner"),
+    [
+        *((st.clients, manner) for manner in parties.CLIENT_MANNERS),
+        *((st.origins, manner) for manner in parties.ORIGIN_MANNERS),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_party_has_the_manner_that_was_asked_for(parties_of, manner):
+    script = find(parties_of(manners=[manner]), lambda _: True, settings=FIRST)
+    plain = find(parties_of(manners=["polite"]), lambda _: True, settings=FIRST)
 
     assert (script == plain) is (manner == "polite")
     assert len(repr(script)) < 300
