@@ -32,7 +32,7 @@ from sansio_pingora.services import BackgroundService, FailurePolicy, Service
 from sansio_pingora.session import Call, Sleep
 from sansio_pingora.upstreams import ALPN
 from sansio_pingora.wire import ResponseHeader
-from sansio_pingora_posix import HandOverFailed, Receiver, Sender
+from sansio_pingora_posix import HandOverFailed, Receiver, Sender, handover
 from tests.adapters.harness import GET, PATIENCE, client, served, until
 from tests.tls.certs import ca, cert
 
@@ -468,6 +468,36 @@ def test_a_new_process_that_is_too_slow_is_told_that_the_old_one_goes_on(tmp_pat
         with pytest.raises(HandOverFailed, match="withdrawn and goes on serving"):
             receiver.acknowledge()
     receiver.close()
+
+
+@pytest.mark.parametrize("at", ["behind the last byte", "as it is withdrawn"])
+def test_an_acknowledgement_counts_whenever_it_comes(at, tmp_path, monkeypatch):
+    receiver = Receiver(str(tmp_path / "up.sock"))
+
+    def acknowledges() -> None:
+        receiver.acknowledge()
+        receiver.close()
+
+    def send_fds(*args: object) -> int:
+        sent = real(*args)
+        ((_, inherited),) = receiver.receive(PATIENCE)
+        inherited.close()
+        if at == "behind the last byte":
+            acknowledges()
+        return sent
+
+    def encode(kind: FrameKind) -> bytes:
+        if kind is FrameKind.WITHDRAWN:
+            acknowledges()
+        return encode_frame(kind)
+
+    real = socket.send_fds
+    monkeypatch.setattr(socket, "send_fds", send_fds)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        timeout = 0.0 if at == "as it is withdrawn" else PATIENCE
+        sender = Sender(str(tmp_path / "up.sock"), [("a", listening)], retries=0, timeout=timeout)
+        monkeypatch.setattr(handover, "encode_frame", encode)
+        sender.run()
 
 
 def test_two_new_processes_at_once(tmp_path):

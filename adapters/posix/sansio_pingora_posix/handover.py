@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import select
 import socket
 import struct
 import time
@@ -25,6 +24,8 @@ _STEP = 0.2
 """Seconds between two looks at whether the hand-over was given up."""
 _SILENCE = 10.0
 """Seconds for the old process to send what it has announced by connecting."""
+_CROSSING = 1.0
+"""Seconds after a withdrawal in which an acknowledgement that was on its way counts: the new process accepts then."""
 
 
 class HandOverFailed(Exception):
@@ -153,7 +154,8 @@ class Sender:
                     for frame, start, end in socket_frames([name for name, _ in self._sockets]):
                         socks = [sock for _, sock in self._sockets[start:end]]
                         sent = socket.send_fds(peer, [frame], [sock.fileno() for sock in socks]) if socks else 0
-                        peer.sendall(frame[sent:])
+                        if sent < len(frame):  # behind the last byte, the new process may be up and have hung up
+                            peer.sendall(frame[sent:])
                     self._await_acknowledgement(peer)
                 except OSError as exc:
                     raise HandOverFailed(f"the new process is gone: {exc.strerror or exc}; see its log") from exc
@@ -196,11 +198,26 @@ class Sender:
 
     def _await_acknowledgement(self, peer: socket.socket) -> None:
         reader = FrameReader()
-        give_up = time.monotonic() + self._timeout
+        peer.settimeout(_STEP)
+        if self._is_acknowledged(peer, reader, self._timeout):
+            return
+        if self._given_up:  # this process ends: without a word, the new one goes on with the sockets
+            raise HandOverFailed("it was given up")
+        with contextlib.suppress(OSError):
+            peer.sendall(encode_frame(FrameKind.WITHDRAWN))
+        with contextlib.suppress(HandOverFailed, OSError):
+            if self._is_acknowledged(peer, reader, _CROSSING):
+                return
+        raise HandOverFailed(f"not up within {self._timeout:g} s: see its log")
+
+    def _is_acknowledged(self, peer: socket.socket, reader: FrameReader, timeout: float) -> bool:
+        """:raises HandOverFailed: the new process has hung up, or makes no sense."""
+        give_up = time.monotonic() + timeout
         while not self._given_up and time.monotonic() < give_up:
-            if not select.select([peer], [], [], _STEP)[0]:
+            try:
+                data = peer.recv(65_536)
+            except TimeoutError:
                 continue
-            data = peer.recv(65_536)
             if not data:
                 raise HandOverFailed("the new process ended before it was up: see its log")
             try:
@@ -208,12 +225,8 @@ class Sender:
             except ValueError as exc:
                 raise HandOverFailed(str(exc)) from exc
             if any(frame.kind is FrameKind.ACKNOWLEDGED for frame in frames):
-                return
-        if self._given_up:  # this process ends: without a word, the new one goes on with the sockets
-            raise HandOverFailed("it was given up")
-        with contextlib.suppress(OSError):
-            peer.sendall(encode_frame(FrameKind.WITHDRAWN))
-        raise HandOverFailed(f"not up within {self._timeout:g} s: see its log")
+                return True
+        return False
 
 
 def _receive_sockets(peer: socket.socket) -> list[tuple[str, socket.socket]]:
