@@ -48,7 +48,9 @@ class Limits:
     max_trailer_fields: int = 32
     """Lines in a trailer section."""
     max_chunk_overhead: int = 16_384
-    """Chunk framing beyond the body bytes themselves, over one body (CVE-2023-39326)."""
+    """What extensions and padded sizes of small chunks add up to in one body, each chunk's framing less 16 bytes and
+    twice its size (CVE-2023-39326); past it 400. Plain chunks never count, however small.
+    """
     max_body: int | None = None
     """A request body; past it 413."""
     max_buffered_body: int = 16_777_216

@@ -10,10 +10,16 @@ from sansio_pingora.limits import Limits
 from sansio_pingora.wire import FORBIDDEN_TRAILERS, Fields, MessageFault, ReceiveBuffer
 from sansio_pingora.wire.grammar import CHUNK_LINE
 
-__all__ = ["ChunkedReader"]
+__all__ = ["CHUNK_ALLOWANCE", "ChunkedReader"]
 
 _MAX_SIZE = 2**63 - 1
 _MAX_CHUNK_LINE = 256  # size and extensions, without CRLF (CVE-2023-39326)
+CHUNK_ALLOWANCE = 16
+"""Bytes of framing that any chunk may have, and twice its size on top: the rule of Go's net/http.
+
+A plain size line takes no more. So a stream of single bytes goes on for as long as it likes; padded sizes and
+extensions of small chunks add up.
+"""
 
 
 class _At(Enum):
@@ -26,7 +32,7 @@ class _At(Enum):
 class ChunkedReader:
     """Reads one chunked body from *buffer*."""
 
-    __slots__ = ("_at", "_body", "_buffer", "_left", "_limits", "_lines", "_overhead", "_trailer_lines", "trailers")
+    __slots__ = ("_at", "_buffer", "_left", "_limits", "_lines", "_overhead", "_trailer_lines", "trailers")
 
     def __init__(self, buffer: ReceiveBuffer, limits: Limits) -> None:
         self._buffer = buffer
@@ -34,8 +40,7 @@ class ChunkedReader:
         self._lines = LineReader(buffer)
         self._at = _At.SIZE
         self._left = 0
-        self._body = 0
-        self._overhead = 0
+        self._overhead = 0  # framing beyond what its chunks are allowed
         self._trailer_lines: list[tuple[bytes, bytes]] = []
         self.trailers: Fields | None = None
         """The trailer fields, once the body is complete; None when there were none."""
@@ -56,7 +61,6 @@ class ChunkedReader:
                     piece = buffer.take(self._left)
                     pieces.append(piece)
                     self._left -= len(piece)
-                    self._body += len(piece)
                     if self._left == 0:
                         self._at = _At.DATA_END
                 elif at is _At.DATA_END:
@@ -95,13 +99,13 @@ class ChunkedReader:
         size = int(match[1], 16)
         if size > _MAX_SIZE:
             raise MessageFault(400, f"chunk size {match[1]!r} exceeds 63 bits")
-        overhead = self._overhead + len(raw) + 2
-        if overhead > self._limits.max_chunk_overhead + self._body:
+        overhead = self._overhead + len(raw) + 2 - CHUNK_ALLOWANCE - 2 * size
+        if overhead > self._limits.max_chunk_overhead:
             raise MessageFault(
-                400, f"more than {self._limits.max_chunk_overhead} bytes of chunk framing beyond the body"
+                400, f"chunk extensions or padded sizes add up to more than {self._limits.max_chunk_overhead} bytes"
             )
         buffer.skip(len(raw))
-        self._overhead = overhead
+        self._overhead = overhead if overhead > 0 else 0
         self._left = size
         if size:
             self._at = _At.DATA

@@ -13,6 +13,7 @@ from typing import Any
 import h11
 
 from sansio_pingora.errors import LocalProtocolError
+from sansio_pingora.http1.chunked_reader import CHUNK_ALLOWANCE
 from sansio_pingora.http1.head_reader import judge_routing
 from sansio_pingora.limits import Limits
 from sansio_pingora.wire import (
@@ -39,7 +40,6 @@ class HyperCodec:
 
     __slots__ = (
         "_blank",
-        "_body",
         "_connection",
         "_fault",
         "_framing",
@@ -59,8 +59,7 @@ class HyperCodec:
         self._server = server
         self.trailers: Fields | None = None
         self._framing = 0
-        self._body = 0  # payload bytes of the body being read
-        self._overhead = 0  # and the other bytes of it
+        self._overhead = 0  # framing of the body being read, beyond what its chunks are allowed
         self._connection = self._begin()
 
     def _begin(self) -> h11.Connection:
@@ -165,7 +164,7 @@ class HyperCodec:
         """See :meth:`Codec.start_body`."""
         self.trailers = None
         self._framing = framing
-        self._body = self._overhead = 0
+        self._overhead = 0
 
     def read_body(self) -> tuple[bytes, bool]:
         """See :meth:`Codec.read_body`."""
@@ -173,12 +172,14 @@ class HyperCodec:
             raise self._fault
         pieces: list[bytes] = []
         held = self.buffered
+        chunks = 0
         end = False
         try:
             while not end and self._connection.their_state is h11.SEND_BODY:
                 event = self._next()
                 if type(event) is h11.Data:
                     pieces.append(bytes(event.data))
+                    chunks += event.chunk_end  # of one whose line came alone no event says that it starts
                 elif type(event) is h11.EndOfMessage:
                     self.trailers = self._trailers(event.headers.raw_items())
                     end = True
@@ -190,17 +191,19 @@ class HyperCodec:
             self._fault = fault
         data = b"".join(pieces)
         if self._framing == CHUNKED and self._fault is None:
-            self._judge_overhead(held - self.buffered - len(data), len(data), end)
+            framing = held - self.buffered - len(data)
+            self._judge_overhead(framing - CHUNK_ALLOWANCE * chunks - 2 * len(data), end)
         return data, end
 
-    def _judge_overhead(self, framing: int, payload: int, end: bool) -> None:
-        self._body += payload
-        self._overhead += framing
+    def _judge_overhead(self, excess: int, end: bool) -> None:
+        """As the native reader, but over one read: h11 does not tell of each chunk how long its line was."""
+        self._overhead = max(self._overhead + excess, 0)
         limits = self._limits
         # At the end the trailer section, which has a ceiling of its own, is among it.
-        ceiling = limits.max_chunk_overhead + self._body + (limits.max_trailers if end else 0)
-        if self._overhead > ceiling:
-            raise MessageFault(400, f"more than {limits.max_chunk_overhead} bytes of chunk framing beyond the body")
+        if self._overhead > limits.max_chunk_overhead + (limits.max_trailers if end else 0):
+            raise MessageFault(
+                400, f"chunk extensions or padded sizes add up to more than {limits.max_chunk_overhead} bytes"
+            )
 
     def _trailers(self, items: _Pairs) -> Fields | None:
         limits = self._limits

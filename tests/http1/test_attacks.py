@@ -544,19 +544,46 @@ def test_s8_s9_legal_chunks(body):
 # ── S10: chunk framing without end ───────────────────────────────────────────────────
 
 
-def test_s10_extensions_beyond_the_ceiling():
-    chunk = b"1;" + b"a" * 200 + b"\r\nx\r\n"
-
-    for how, pieces in segmentations(post(TE, chunk * 100)):
-        run = run_server(pieces)
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"1;" + b"a" * 200 + b"\r\nx\r\n",
+        b"1".rjust(200, b"0") + b"\r\nx\r\n",
+        b"40;%b\r\n%b\r\n" % (b"a" * 250, b"x" * 64),
+    ],
+    ids=["extensions", "padded sizes", "extensions longer than their data"],
+)
+def test_s10_framing_beyond_the_ceiling(chunk, engine):
+    for how, pieces in segmentations(post(TE, chunk * 160)):
+        run = run_server(pieces, engine=engine)
         assert run.statuses == [400], how
         assert run.refused, how
-    discarded(reply(TE, chunk * 100))
+    discarded(reply(TE, chunk * 160))
 
 
-def test_s10_tiny_chunks_in_measure():
-    """4,000 chunks of one byte are a slow talker; what framing they need is within the ceiling."""
-    served(post(TE, b"1\r\nx\r\n" * 4000 + b"0\r\n\r\n"), ["POST", "/", "x" * 4000])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 17])
+def test_s10_tiny_chunks_are_a_slow_talker(size, engine):
+    """Events and the words of language models come so: their framing is several times the body, and no attack."""
+    limits = Limits(max_chunk_overhead=100)
+    text = b"x" * size * 400
+    body = b"%x\r\n%b\r\n" % (size, b"x" * size) * 400 + b"0\r\n\r\n"
+    for how, pieces in segmentations(post(TE, body)):
+        run = run_server(pieces, engine=engine, limits=limits)
+        assert run.seen == [["POST", "/", text.decode()]], how
+    for how, pieces in segmentations(reply(TE, body)):
+        run = run_client(pieces, engine=engine, limits=limits)
+        assert [event[1] for event in run.events] == ["response", "body", "done"], how
+
+
+def test_s10_tiny_chunks_without_end():
+    served(post(TE, b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n"), ["POST", "/", "x" * 20_000])
+
+
+def test_s10_large_chunks_may_have_extensions(engine):
+    """As each chunk of an upload to S3 has a signature."""
+    chunk = b"800;chunk-signature=%b\r\n%b\r\n" % (b"f" * 64, b"x" * 2048)
+    run = run_server([post(TE, chunk * 500 + b"0\r\n\r\n")], engine=engine)
+    assert run.statuses == [200]
 
 
 # ── S11: trailers ────────────────────────────────────────────────────────────────────
