@@ -25,6 +25,7 @@ class BackendState:
         "enabled",
         "failures",
         "healthy",
+        "out_until",
         "ready",
         "requests",
         "returned",
@@ -44,6 +45,8 @@ class BackendState:
         """How often that was, of late."""
         self.failures = 0
         """Attempts in a row that failed. Lanes that count at the same moment may lose one, which matters to nobody."""
+        self.out_until = -math.inf
+        """When its last ejection ends, in monotonic seconds."""
         self.returned = -math.inf
         """When it was last let in again, in monotonic seconds."""
         self.ready = True
@@ -101,15 +104,15 @@ class Backends:
         known = {state.backend.addr: state for state in self.states.values()}
         states: dict[Backend, BackendState] = {}
         for backend in ordered:
-            before = known.get(backend.addr)
-            if before is None or before.backend != backend:
-                state = BackendState(backend)
-                if before is not None:  # it weighs otherwise now, and is the same server
-                    _inherit(state, before)
-            else:
-                state = before
-            states[backend] = state
+            # One that weighs otherwise is the same server: who holds its state, to change it later, changes this one.
+            states[backend] = known.get(backend.addr) or BackendState(backend)
         return states
+
+    def adopt(self, states: dict[Backend, BackendState]) -> None:
+        """Let *states*, of :meth:`replacement`, be the set."""
+        for backend, state in states.items():
+            state.backend = backend
+        self.states = states
 
     def switch(self, enabled: Mapping[Backend, bool]) -> None:
         """Enable and disable as *enabled* says; those that are not in it stay as they are."""
@@ -133,15 +136,3 @@ class Backends:
         if state is not None:
             state.enabled = enabled
             state.settle()
-
-
-def _inherit(state: BackendState, before: BackendState) -> None:
-    state.healthy = before.healthy
-    state.contrary = before.contrary
-    state.enabled = before.enabled
-    state.ejected = before.ejected
-    state.ejections = before.ejections
-    state.failures = before.failures
-    state.returned = before.returned
-    state.requests = before.requests
-    state.settle()

@@ -43,6 +43,9 @@ class BackgroundWork(Routines):
     def begin(self) -> None:
         """Discover and check for the first time, then as often as the balancer says."""
         self.start(self._story(), self._broke_down)
+        for state in self._balancer.backends.states.values():
+            if state.ejected:  # when this work was stopped the last time
+                self.start(self._return_of(state))
 
     def stop(self, now: float) -> None:
         """Give up what is under way."""
@@ -149,16 +152,17 @@ class BackgroundWork(Routines):
             return
         if now > self.now:
             self.now = now
-        until = detection.eject(state, now)
-        self.give(LogLine("WARNING", f"{state.backend} is ejected for {until - now:g} s"))
-        self.start(self._return_of(state, until - now))
+        detection.eject(state, now)
+        self.give(LogLine("WARNING", f"{state.backend} is ejected for {state.out_until - now:g} s"))
+        self.start(self._return_of(state))
         if detection.ejection_changed is not None:
             self._tell(detection.ejection_changed, state, True)
 
-    def _return_of(self, state: BackendState, seconds: float) -> Generator[Any, Any, None]:
-        yield Sleep(seconds)
+    def _return_of(self, state: BackendState) -> Generator[Any, Any, None]:
+        yield Sleep(max(0.0, state.out_until - self.now))
         detection = self._balancer.outlier_detection
-        if detection is not None:
+        # The work on another lane may have let it in, and it may be out again.
+        if detection is not None and state.ejected and self.now >= state.out_until:
             detection.readmit(state, self.now)
             if detection.ejection_changed is not None:
                 self._tell(detection.ejection_changed, state, False)

@@ -160,7 +160,7 @@ class LoadBalancer:
         states = self.backends.replacement(found)
         if states is not None:
             self._current = self._selected(states)  # selector and states in one step
-            self.backends.states = states  # whoever sees them finds them chosen from
+            self.backends.adopt(states)  # whoever sees them finds them chosen from
         if enabled:
             self.backends.switch(enabled)
         return states is not None

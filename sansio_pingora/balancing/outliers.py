@@ -42,15 +42,15 @@ class OutlierDetection:
         out = sum(1 for state in states if state.ejected)
         return (out + 1) * 100 <= len(states) * self.max_ejection_percent
 
-    def eject(self, state: BackendState, now: float) -> float:
-        """*state* is out; until when."""
+    def eject(self, state: BackendState, now: float) -> None:
+        """*state* is out, until its ``out_until``."""
         if now - state.returned > self.duration(state):
             state.ejections = 0  # it did well for as long as it was out the last time
         state.ejections += 1
         state.failures = 0
         state.ejected = True
+        state.out_until = now + self.duration(state)
         state.settle()
-        return now + self.duration(state)
 
     def readmit(self, state: BackendState, now: float) -> None:
         """*state* is back."""

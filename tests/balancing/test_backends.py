@@ -46,7 +46,7 @@ def settled(texts, known=None):
     backends = known or Backends()
     states = backends.replacement([Backend(text) for text in texts])
     if states is not None:
-        backends.states = states
+        backends.adopt(states)
     return backends
 
 
@@ -57,11 +57,18 @@ def test_one_address_twice_is_refused():
 
 def test_a_new_weight_keeps_what_is_known_of_the_server():
     backends = settled(["a:1", "b:1"])
-    backends.states[Backend("a:1")].observe(False, 1)
-    backends.states[Backend("a:1")].requests.add("one")
-    backends.states = backends.replacement([Backend("a:1", 5), Backend("b:1")])
+    held = backends.states[Backend("a:1")]
+    held.observe(False, 1)
+    held.requests.add("one")
+    states = backends.replacement([Backend("a:1", 5), Backend("b:1")])
+    assert str(held.backend) == "a:1"
+    assert held.backend.weight == 1  # they are not the set yet
+    backends.adopt(states)
     assert not backends.ready(Backend("a:1", 5))
     assert backends.states[Backend("a:1", 5)].requests == {"one"}
+    held.observe(True, 1)  # a check that had begun before
+    assert backends.ready(Backend("a:1", 5))
+    assert held.backend.weight == 5
     assert backends.get_backend() == [Backend("a:1", 5), Backend("b:1")]
 
 
@@ -77,21 +84,23 @@ NAMES = ["a:1", "b:1", "c:1", "d:1"]
 
 
 class Model(RuleBasedStateMachine):
-    """Sets that change, health, switches: against dictionaries."""
+    """Sets and weights that change, health, switches: against dictionaries."""
 
     def __init__(self):
         super().__init__()
         self.backends = Backends()
         self.known = {}
 
-    @rule(names=st.sets(st.sampled_from(NAMES)))
-    def replace(self, names):
-        states = self.backends.replacement([Backend(name) for name in names])
-        assert (states is None) == (names == self.known.keys())
+    @rule(weights=st.dictionaries(st.sampled_from(NAMES), st.integers(1, 2)))
+    def replace(self, weights):
+        states = self.backends.replacement([Backend(name, weight) for name, weight in weights.items()])
+        assert (states is None) == (weights == {name: model["weight"] for name, model in self.known.items()})
         if states is not None:
-            self.backends.states = states
+            self.backends.adopt(states)
         fresh = {"healthy": True, "row": 0, "enabled": True}
-        self.known = {name: self.known.get(name, fresh | {}) for name in sorted(names)}
+        self.known = {
+            name: {**self.known.get(name, fresh), "weight": weight} for name, weight in sorted(weights.items())
+        }
 
     @rule(name=st.sampled_from(NAMES), healthy=st.booleans(), threshold=st.integers(0, 3))
     def observe(self, name, healthy, threshold):
@@ -106,20 +115,20 @@ class Model(RuleBasedStateMachine):
             if model["row"] >= threshold:
                 flips = True
                 model.update(healthy=healthy, row=0)
-        assert self.backends.states[Backend(name)].observe(healthy, threshold) is flips
+        assert self.backends.states[Backend(name, model["weight"])].observe(healthy, threshold) is flips
 
     @rule(enabled=st.dictionaries(st.sampled_from(NAMES), st.booleans()))
     def switch(self, enabled):
-        self.backends.switch({Backend(name): value for name, value in enabled.items()})
-        for name, value in enabled.items():
-            if name in self.known:
-                self.known[name]["enabled"] = value
+        known = {name: value for name, value in enabled.items() if name in self.known}
+        self.backends.switch({Backend(name, self.known[name]["weight"]): value for name, value in known.items()})
+        for name, value in known.items():
+            self.known[name]["enabled"] = value
 
     @invariant()
     def agrees(self):
         assert [str(backend) for backend in self.backends.get_backend()] == list(self.known)
         for name, model in self.known.items():
-            assert self.backends.ready(Backend(name)) is (model["healthy"] and model["enabled"])
+            assert self.backends.ready(Backend(name, model["weight"])) is (model["healthy"] and model["enabled"])
 
 
 TestModel = Model.TestCase

@@ -297,6 +297,31 @@ def test_a_backend_whose_requests_fail_is_out_for_a_while():
     assert changes == [(B, True), (B, False)]
 
 
+@pytest.mark.parametrize("meanwhile", ["weighs otherwise", "moves to another lane"])
+def test_an_ejected_backend_comes_back_whatever_happens_meanwhile(meanwhile):
+    changes = []
+    detection = OutlierDetection(
+        consecutive_failures=1,
+        ejection_changed=lambda backend, out: changes.append((str(backend), backend.weight, out)),
+    )
+    bad = Scripted(503)
+    balancer = LoadBalancer([A, B], outlier_detection=detection)
+    world, _ = running(balancer, at={A: Scripted(), B: bad})
+    for _ in range(2):
+        ask(world)
+    ejected_at = world.now
+    assert ready(balancer) == {A}
+    if meanwhile == "weighs otherwise":
+        balancer.update([Backend(A), Backend(B, 2)], {})
+    else:
+        world.listen("10.0.0.2:80", Beside(HttpProxy(Balanced(balancer)), [balancer]))
+    world.run(ejected_at + 20.0)
+    assert ready(balancer) == {A}
+    world.run(ejected_at + 31.0)
+    assert ready(balancer) == {A, B}
+    assert changes == [(B, 1, True), (B, 2 if meanwhile == "weighs otherwise" else 1, False)]
+
+
 def test_connect_failures_count_and_the_last_backend_stays():
     balancer = LoadBalancer([A, C], outlier_detection=OutlierDetection(consecutive_failures=1))
     world, _ = running(balancer, at={})
@@ -332,7 +357,8 @@ def test_ejections_in_short_order_last_longer_up_to_a_ceiling(pauses):
     for pause in pauses:
         now += pause
         row = 1 if pause > last or not row else row + 1
-        until = detection.eject(state, now)
+        detection.eject(state, now)
+        until = state.out_until
         last = min(30.0 * row, 100.0)
         assert until == pytest.approx(now + last)
         assert not state.ready
