@@ -19,7 +19,18 @@ from sansio_pingora.proxy.filter_table import FilterTable
 from sansio_pingora.proxy.pumps import DONE, RequestPump, ResponsePump, wait
 from sansio_pingora.proxy.record import ExchangeRecord
 from sansio_pingora.proxy.verdicts import may_retry
-from sansio_pingora.session import Await, Bridge, Routines, ServerSession, Sleep, as_error, bridge, forwarded_request
+from sansio_pingora.session import (
+    Await,
+    Bridge,
+    Routines,
+    ServerSession,
+    Sleep,
+    as_error,
+    bridge,
+    forwarded_request,
+    max_forwards,
+    settle_connection_options,
+)
 from sansio_pingora.upstreams import AttemptObserver, HttpPeer
 from sansio_pingora.wire import Failed, Header, HttpTask, RequestHeader
 
@@ -202,6 +213,9 @@ class ProxyExchange(Answering):
         session = self.session
         error: Error | None
         try:
+            head = session.req_header
+            if head is not None and b"connection" in head.fields.index:
+                settle_connection_options(head)
             self.ctx = self.filters.app.new_ctx()
             if self._handler.limits.request_timeout is not None:
                 self.clock = wait(self._handler.limits.request_timeout - (self.now - self.received_at))
@@ -269,6 +283,12 @@ class ProxyExchange(Answering):
                     yield from self._answer_with(502)
                 session.finish_body()
                 return None
+        head = session.req_header
+        if head is not None and b"max-forwards" in head.fields.index and max_forwards(head) == 0:
+            # As far as it may go. A TRACE would have to say what else is in its head, which is nobody's business.
+            yield from self._answer_with(200 if head.method == b"OPTIONS" else 501)
+            session.finish_body()
+            return None
         limits = self._handler.limits
         budget = self._handler.budget
         budget.request(self.now)

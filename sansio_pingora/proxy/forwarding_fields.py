@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sansio_pingora.proxy_protocol import TrustedSources
+from sansio_pingora.session import HEARSAY
 from sansio_pingora.transport import SocketAddr
 
 if TYPE_CHECKING:
@@ -24,18 +25,6 @@ FORWARDED = ("off", "x-forwarded", "forwarded", "both")
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PSEUDONYM = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?::[0-9]{1,5})?")
-_HEARSAY = frozenset(
-    {
-        b"forwarded",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-proto",
-        b"x-forwarded-server",
-        b"x-forwarded-ssl",
-        b"x-real-ip",
-    }
-)
 
 
 class ForwardingFields:
@@ -64,7 +53,7 @@ class ForwardingFields:
             return
         client = session.client_addr
         if client not in self._trusted:
-            request.fields.remove_all(_HEARSAY)
+            request.fields.remove_all(HEARSAY)
         secure = session.digest().ssl_digest is not None
         proto = b"https" if secure else b"http"
         host = downstream.get(b"host")

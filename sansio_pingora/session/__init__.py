@@ -6,7 +6,15 @@ from sansio_pingora.session.client_session import ClientSession
 from sansio_pingora.session.custom import CustomClient, CustomConnection, CustomServer
 from sansio_pingora.session.dispatch import Dispatcher, Exchange, HttpHandler
 from sansio_pingora.session.effects import Call, Drain, Effect, LaneEffect, ReadBody, Sleep
-from sansio_pingora.session.forwarding import HOP_BY_HOP, forwarded_request, forwarded_response
+from sansio_pingora.session.forwarding import (
+    HEARSAY,
+    HOP_BY_HOP,
+    LOOKALIKES,
+    forwarded_request,
+    forwarded_response,
+    max_forwards,
+    settle_connection_options,
+)
 from sansio_pingora.session.messages import MAX_MESSAGES, CustomMessages, MessageFlow, NextMessage, RoomForMessage
 from sansio_pingora.session.piping import PerLane, PipeState, PipeSubrequest, SavedBody, SessionBody, TaskFilter
 from sansio_pingora.session.raw import RawConnection
@@ -26,7 +34,9 @@ from sansio_pingora.session.subrequest_flow import clear_request_body_headers
 from sansio_pingora.session.subrequest_handle import SubrequestHandle, SubrequestReceiver
 
 __all__ = [
+    "HEARSAY",
     "HOP_BY_HOP",
+    "LOOKALIKES",
     "MAX_MESSAGES",
     "AsyncCall",
     "Await",
@@ -78,7 +88,9 @@ __all__ = [
     "form_of",
     "forwarded_request",
     "forwarded_response",
+    "max_forwards",
     "server_codec",
+    "settle_connection_options",
     "start_subrequest",
     "traceback_of",
     "websocket_accept",

@@ -15,6 +15,8 @@ trailers                behind the last chunk; none to HTTP/1.0     the head tha
 ``TE: trailers``        with ``Connection: TE``                     ``te: trailers`` (8.2.2)
 crumbs of ``Cookie``    one field                                   one field (8.2.3 allows it)
 ``Expect``              as it came; none to an origin of 1.0        as it came
+``Max-Forwards``        of OPTIONS and TRACE one less               one less (RFC 9110 section 7.6.2)
+look-alikes             ``X_Forwarded_For`` … end here              end here
 1xx                     as they came; none to a client of 1.0       as they came; never 101 (8.6)
 ``Upgrade``             of a WebSocket, or what is not HTTP         of a WebSocket: an extended CONNECT (RFC 8441);
                                                                     of anything else it ends here (8.6)
@@ -29,9 +31,19 @@ read nor written by the connections themselves. The WebSocket is :mod:`sansio_pi
 
 from __future__ import annotations
 
+from itertools import product
+
 from sansio_pingora.wire import Fields, RequestHeader, ResponseHeader
 
-__all__ = ["HOP_BY_HOP", "forwarded_request", "forwarded_response"]
+__all__ = [
+    "HEARSAY",
+    "HOP_BY_HOP",
+    "LOOKALIKES",
+    "forwarded_request",
+    "forwarded_response",
+    "max_forwards",
+    "settle_connection_options",
+]
 
 HOP_BY_HOP = frozenset(
     {
@@ -44,10 +56,58 @@ HOP_BY_HOP = frozenset(
         b"http2-settings",
     }
 )
-# What a Connection field may not take away: framing, routing, and what proxies vouch for (CVE-2022-31813).
-_PROTECTED = frozenset(
-    {b"host", b"content-length", b"transfer-encoding", b"forwarded", b"via", b"x-real-ip", b"authorization", b"cookie"}
+HEARSAY = frozenset(
+    {
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-forwarded-server",
+        b"x-forwarded-ssl",
+        b"x-real-ip",
+    }
 )
+"""What proxies say of the client before them."""
+# What a Connection field may not take away: framing, routing, and what proxies vouch for (CVE-2022-31813).
+_PROTECTED = HEARSAY | {b"host", b"content-length", b"transfer-encoding", b"via", b"authorization", b"cookie"}
+
+
+def _lookalikes(name: bytes) -> list[bytes]:
+    first, *others = name.split(b"-")
+    spelled = [first + b"".join(pieces) for pieces in product(*[(b"-" + other, b"_" + other) for other in others])]
+    return spelled[1:]
+
+
+LOOKALIKES = frozenset(
+    spelled for name in HEARSAY | HOP_BY_HOP | {b"content-length", b"content-type"} for spelled in _lookalikes(name)
+)
+"""Names that origins which turn hyphens into underscores, as CGI and WSGI do, take for others that decide something."""
+_CHANGED = HOP_BY_HOP | LOOKALIKES | {b"max-forwards"}
+_TRACED = (b"OPTIONS", b"TRACE")
+
+
+def settle_connection_options(head: RequestHeader) -> None:
+    """Take away what the ``Connection`` of a request names (RFC 9110 section 7.6.1), and the naming with it.
+
+    As it comes in: what is added to *head* later is not the client's to take away.
+    """
+    fields = head.fields
+    options = fields.tokens(b"connection")
+    kept = [option for option in options if option in HOP_BY_HOP or option == b"close"]
+    if len(kept) == len(options):
+        return
+    _remove_named(fields, options)
+    if kept:
+        fields.insert(b"Connection", b", ".join(kept))
+    else:
+        fields.remove(b"connection")
+
+
+def max_forwards(head: RequestHeader) -> int | None:
+    """How often *head* may be passed on still; None: without end (RFC 9110 section 7.6.2)."""
+    said = head.fields.get(b"max-forwards")
+    return int(said) if said is not None and head.method in _TRACED and said.isdigit() and len(said) < 10 else None
 
 
 def forwarded_request(head: RequestHeader, version: bytes = b"1.1") -> RequestHeader:
@@ -55,8 +115,12 @@ def forwarded_request(head: RequestHeader, version: bytes = b"1.1") -> RequestHe
     out = head.clone()
     out.scheme = b"http"
     fields = out.fields
-    if not fields.has_any(HOP_BY_HOP):
+    if not fields.has_any(_CHANGED):
         return out
+    left = max_forwards(head)
+    if left is not None:
+        fields.insert(b"Max-Forwards", b"%d" % max(0, left - 1))
+    fields.remove_all(LOOKALIKES)
     if fields.index.get(b"connection") == b"keep-alive" and b"te" not in fields.index:  # what most clients say
         fields.remove_all(HOP_BY_HOP)
         return out
@@ -94,8 +158,12 @@ def forwarded_response(head: ResponseHeader) -> ResponseHeader:
 
 def _strip(fields: Fields, options: list[bytes]) -> None:
     fields.remove_all(HOP_BY_HOP)
+    _remove_named(fields, options)
+
+
+def _remove_named(fields: Fields, options: list[bytes]) -> None:
     for name in options:
-        if name in fields.index and name not in _PROTECTED and not name.startswith(b"x-forwarded-"):
+        if name in fields.index and not (name in HOP_BY_HOP or name in _PROTECTED or name.startswith(b"x-forwarded-")):
             fields.remove(name)
 
 

@@ -74,6 +74,39 @@ def test_hop_by_hop_fields_of_a_request(fields, kept):
     assert sent == b"GET / HTTP/1.1\r\nHost: a.test\r\n" + kept + b"\r\n"
 
 
+class Vouching(App):
+    def on_connection_reuse(self, session, ctx, user_context):
+        session.req_header.insert("X-User", user_context)
+
+    def persist_connection_context(self, session, ctx):
+        return "u"
+
+    def request_filter(self, session, ctx):
+        session.req_header.insert("X-Role", "guest")
+
+
+def test_a_connection_field_takes_away_what_the_client_said_and_not_what_we_add():
+    bench = Bench(Vouching())
+    client = bench.client()
+    for _ in range(2):
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: x-user, x-role, x-a\r\nX-Role: root\r\nX-A: 1\r\n\r\n")
+        sent = bench.origin.take()
+        bench.origin.send(OK)
+    assert sent == b"GET / HTTP/1.1\r\nHost: a\r\nX-User: u\r\nX-Role: guest\r\n\r\n"
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"OPTIONS", b"200"), (b"TRACE", b"501")])
+def test_what_may_go_no_further_is_answered_here(method, status):
+    bench = Bench(App())
+    client = bench.client()
+    for _ in range(2):
+        client.send(b"%b / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n" % method)
+        assert client.take().startswith(b"HTTP/1.1 %b " % status)
+    assert not bench.origins
+    client.send(b"%b / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 1\r\n\r\n" % method)
+    assert bench.origin.take() == b"%b / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n" % method
+
+
 @pytest.mark.parametrize("field", [b"Content-Length", b"Transfer-Encoding"])
 def test_a_connection_field_cannot_take_framing_away(field):
     framing = b"Content-Length: 3\r\n" if field == b"Content-Length" else b"Transfer-Encoding: chunked\r\n"

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio_pingora.session import HOP_BY_HOP, forwarded_request, forwarded_response
+from sansio_pingora.session import (
+    HEARSAY,
+    HOP_BY_HOP,
+    LOOKALIKES,
+    forwarded_request,
+    forwarded_response,
+    max_forwards,
+    settle_connection_options,
+)
 from sansio_pingora.wire import RequestHeader, ResponseHeader
 
 PROTECTED = ["Host", "Content-Length", "Transfer-Encoding", "Forwarded", "Via", "X-Real-IP", "Authorization", "Cookie"]
@@ -117,6 +125,51 @@ def test_any_other_status_loses_it(status):
 
 def test_an_http_10_answer_is_passed_on_as_11():
     assert forwarded_response(ResponseHeader(200, version=b"1.0")).version == b"1.1"
+
+
+SPELLINGS = st.sampled_from(sorted(HEARSAY | HOP_BY_HOP | {b"content-length", b"x-other-name"}))
+
+
+@given(SPELLINGS, st.data())
+def test_only_names_that_decide_something_have_look_alikes(name, data):
+    spelled = b"".join(
+        data.draw(st.sampled_from([b"-", b"_"])) if byte == b"-" else byte
+        for byte in (name[at : at + 1] for at in range(len(name)))
+    )
+    is_lookalike = b"_" in spelled and name != b"x-other-name"
+    assert (spelled in LOOKALIKES) is is_lookalike
+    out = forwarded_request(request((spelled.title(), "1"), ("X-A", "2")))
+    assert (spelled in out.fields) is not (is_lookalike or name in HOP_BY_HOP)
+    assert out.get("x-a") == b"2"
+
+
+def test_what_a_client_names_goes_at_once_with_the_naming():
+    head = request(("Connection", "X-A, close, x-b, upgrade, Cookie"), ("X-A", "1"), ("Cookie", "c"))
+    settle_connection_options(head)
+    assert list(head.fields) == [(b"Host", b"a"), (b"Connection", b"close, upgrade"), (b"Cookie", b"c")]
+    head.insert("X-B", "ours")
+    assert forwarded_request(head).get("x-b") == b"ours"
+    head = request(("Connection", "X-A"), ("Connection", "host"))
+    settle_connection_options(head)
+    assert list(head.fields) == [(b"Host", b"a")]
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "left", "sent"),
+    [
+        ("OPTIONS", "1", 1, b"0"),
+        ("TRACE", "10", 10, b"9"),
+        ("OPTIONS", "0", 0, b"0"),
+        ("GET", "1", None, b"1"),
+        ("OPTIONS", "-1", None, b"-1"),
+        ("OPTIONS", "many", None, b"many"),
+        ("OPTIONS", "9" * 5000, None, b"9" * 5000),
+    ],
+)
+def test_max_forwards(method, said, left, sent):
+    head = RequestHeader(method, "/", [("Host", "a"), ("Max-Forwards", said)])
+    assert max_forwards(head) == left
+    assert forwarded_request(head).get("max-forwards") == sent
 
 
 NAMES = st.sampled_from(
