@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import subprocess
+import sys
 import threading
 
 import anyio
@@ -119,6 +121,23 @@ def test_blocking_calls_run_elsewhere(uv):
     thread, second = told(story, uv)
     assert thread != threading.get_ident()
     assert second == "second"
+
+
+def test_a_call_that_never_returns_does_not_hold_up_the_end_of_the_program():
+    program = """
+import asyncio, contextvars, threading
+from sansio_pingora_asyncio.filters import BlockingCalls
+
+async def main():
+    calls = BlockingCalls(asyncio.get_running_loop(), contextvars.copy_context())
+    begun = threading.Event()
+    calls.run(lambda: (begun.set(), threading.Event().wait()), print)
+    begun.wait()
+    calls.close()
+
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=WAIT)
 
 
 def test_the_lane_goes_on_while_a_call_blocks(uv):

@@ -1,10 +1,12 @@
 """Readiness for lanes of threads."""
 
+import os
 import select
 import socket
 
 import pytest
 
+from sansio_pingora_posix import Control, Workers
 from sansio_pingora_threads import lane as lane_module
 from sansio_pingora_threads.poller import READABLE, WRITABLE, EpollPoller, SelectorPoller, new_poller
 from tests.posix.harness import Server
@@ -75,6 +77,49 @@ def test_the_best_one_is_chosen():
     poller = new_poller()
     assert type(poller) is POLLERS[-1]
     poller.close()
+
+
+@pytest.mark.parametrize("new_poller", POLLERS)
+def test_an_event_for_a_socket_that_is_gone_is_not_given_to_the_next_with_its_number(new_poller, monkeypatch):
+    """Two are ready at once; whoever is first ends the other and begins with a silent one in its place."""
+
+    class First:
+        def __init__(self, sock):
+            self.sock = sock
+            self.other = None
+
+        def on_readable(self, now):
+            called.append(self)
+            lane.poller.forget(self.sock)
+            lane.poller.forget(self.other.sock)
+            os.dup2(silent.fileno(), self.other.sock.fileno())
+            lane.poller.watch(self.other.sock, True, False, Next())
+            control.stop(graceful=False)
+
+        def on_bug(self, exc, now):
+            raise exc
+
+    class Next:
+        def on_readable(self, now):
+            called.append(self)
+
+    called = []
+    monkeypatch.setattr(lane_module, "new_poller", new_poller)
+    workers, control = Workers(), Control()
+    lane = lane_module.ThreadLane(workers)
+    pairs = [socket.socketpair() for _ in range(3)]
+    silent = pairs[2][0]
+    firsts = [First(ours) for ours, _ in pairs[:2]]
+    firsts[0].other, firsts[1].other = firsts[1], firsts[0]
+    for first, (_, theirs) in zip(firsts, pairs, strict=False):
+        theirs.send(b"x")
+        lane.poller.watch(first.sock, True, False, first)
+    lane.loop(control, 0.0)
+    assert len(called) == 1
+    assert called[0] in firsts
+    lane.close()
+    for sock in (sock for pair in pairs for sock in pair):
+        sock.close()
 
 
 def test_lanes_work_without_epoll(monkeypatch):

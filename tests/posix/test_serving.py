@@ -1,5 +1,6 @@
 """``serve`` on the two runtimes that drive sockets by readiness, over real ones."""
 
+import errno
 import os
 import select
 import socket
@@ -11,10 +12,12 @@ import pytest
 
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.limits import Limits
-from sansio_pingora.listeners import ServerAddress
+from sansio_pingora.listeners import AcceptPolicy, ServerAddress
 from sansio_pingora.machine import Closing
 from sansio_pingora.wire import UpgradedBody
 from sansio_pingora_posix import Control
+from sansio_pingora_threads import serving as threads_serving
+from sansio_pingora_threads.lane import ThreadLane
 from tests.posix.harness import PATIENCE, RUNTIMES, Server, read_all, reset, runtime_of
 from tests.posix.machines import Application, Echo, RawConnection
 
@@ -236,6 +239,57 @@ def test_one_lane_that_fails_ends_all():
     application.open = open_
     with pytest.raises(ZeroDivisionError):
         runtime_of("threads").serve(application, [ServerAddress.parse("127.0.0.1:0")], threads=3, signals=False)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_lane_that_cannot_be_made_ends_all(number, monkeypatch):
+    def make(workers, policy):
+        if policy is policies[number]:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return ThreadLane(workers, policy)
+
+    policies = [AcceptPolicy(), AcceptPolicy()]
+    control = Control()
+    control.accept_policy = lambda limits, lane, lanes: policies[lane]
+    monkeypatch.setattr(threads_serving, "ThreadLane", make)
+    with pytest.raises(OSError, match="Too many open files"):
+        runtime_of("threads").serve(
+            Application(), [ServerAddress.parse("127.0.0.1:0")], control=control, threads=2, signals=False
+        )
+    assert control.wait(0)
+
+
+def test_a_thread_that_cannot_be_started_ends_all(monkeypatch):
+    def start(thread):
+        if thread.name == "sansio-pingora-lane-2":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    real = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        runtime_of("threads").serve(Application(), [ServerAddress.parse("127.0.0.1:0")], threads=3, signals=False)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sansio-pingora-lane")]
+
+
+class _Late(Control):
+    """Is told to stop when its lane has ended and nobody knows it yet."""
+
+    def finish(self):
+        self.wakes = self._wake
+        self.stop(graceful=False)
+        super().finish()
+
+
+@each_runtime
+def test_a_stop_between_the_end_and_its_announcement(name):
+    server = Server(name, Application())
+    server.control = _Late()
+    with server:
+        server.control.stop()
+        server.join()
+    for wake in server.control.wakes:  # one that was about to be called then
+        wake()
 
 
 def test_at_least_one_thread():

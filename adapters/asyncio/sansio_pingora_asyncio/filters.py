@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from typing import Any
 
 from sansio_pingora.session import AsyncCall
-from sansio_pingora_posix import call_error
+from sansio_pingora_posix import Workers, call_error
 
 __all__ = ["BlockingCalls", "FilterTask"]
 
@@ -150,26 +149,26 @@ class FilterTask:
 class BlockingCalls:
     """Runs calls that may block in a bounded number of threads, made when first needed."""
 
-    __slots__ = ("_context", "_loop", "_pool")
+    __slots__ = ("_context", "_loop", "_workers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
         self._loop = loop
         self._context = context
-        self._pool: ThreadPoolExecutor | None = None
+        self._workers = Workers(_THREADS, "sansio-pingora-blocking")
 
     def run(self, call: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Run *call*; then *done* in the loop, with its result or the error that stands for what it raised.
 
         Either is called in a copy of the context that was given.
         """
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(_THREADS, "sansio-pingora-blocking")
-        self._pool.submit(self._work, call, done)
+        try:
+            self._workers.submit(partial(self._work, call, done))
+        except Exception as exc:
+            self._loop.call_soon(done, call_error(exc), context=self._context.copy())
 
     def close(self) -> None:
         """Start no more of them. One that is under way cannot be stopped: its answer is nobody's."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._workers.close()
 
     def _work(self, call: Callable[[], Any], done: Callable[[Any], None]) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -17,7 +18,7 @@ from sansio_pingora.listeners import AcceptPolicy, Admission, ConnectionFilter, 
 from sansio_pingora.machine import Application, Connection, Lane, Receiver
 from sansio_pingora.transport import DialOptions, SocketAddr
 from sansio_pingora_asyncio.lane import AsyncioLane
-from sansio_pingora_posix import ClientCall, Control, ListeningSet, Stop, install_signals
+from sansio_pingora_posix import ClientCall, Control, ListeningSet, Stop, hear_signals, install_signals
 
 __all__ = ["CAN_AWAIT", "NAME", "connect", "run", "run_async", "serve", "serve_async"]
 
@@ -148,7 +149,19 @@ def _run(main: Callable[[], Coroutine[Any, Any, None]], uvloop: bool | None) -> 
     if uvloop or (uvloop is None and find_spec("uvloop") is not None):
         from uvloop import new_event_loop as loop_factory  # an extra
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(main())
+        runner.run(_alert(main))
+
+
+async def _alert(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """*main*, in a loop that signals wake up: uvloop sees to that itself, asyncio only for handlers of its own."""
+    loop = asyncio.get_running_loop()
+
+    def watch(hear: Callable[[], object], ear: socket.socket) -> Callable[[], object]:
+        loop.add_reader(ear, hear)
+        return partial(loop.remove_reader, ear)
+
+    with hear_signals(watch):
+        await main()
 
 
 async def _bind(bind: Callable[[], ListeningSet]) -> ListeningSet:

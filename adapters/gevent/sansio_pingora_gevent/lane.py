@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from time import monotonic
@@ -42,8 +43,8 @@ class HubLane(SocketLane):
         self._armed = math.inf
         self._bell: Any = self._loop.async_()
         self._bell.start(self._hear)
-        control.on_stop(self._bell.send)
-        self.lane.ring = self._bell.send
+        control.on_stop(self._wake)
+        self.lane.ring = self._wake
         self._stirred = False
         self.lane.stir = self._stir
 
@@ -142,6 +143,11 @@ class HubLane(SocketLane):
             self._timer.stop()
             self._timer.close()
             self._timer = None
+
+    def _wake(self) -> None:
+        """From any thread, and from signal handlers; perhaps just when the lane has ended."""
+        with contextlib.suppress(ValueError):  # its hub is destroyed
+            self._bell.send()
 
     def _hear(self) -> None:
         now = monotonic()

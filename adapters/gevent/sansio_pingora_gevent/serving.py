@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import gevent
 from gevent import monkey
@@ -17,7 +16,7 @@ from sansio_pingora.listeners import Admission, ConnectionFilter, ServerAddress
 from sansio_pingora.machine import Application, Connection, Lane, Receiver
 from sansio_pingora.transport import DialOptions, SocketAddr
 from sansio_pingora_gevent.lane import HubLane
-from sansio_pingora_posix import ClientCall, Control, ListeningSet, install_signals
+from sansio_pingora_posix import ClientCall, Control, ListeningSet, hear_signals, install_signals
 
 __all__ = ["CAN_AWAIT", "NAME", "connect", "run", "serve"]
 
@@ -50,7 +49,7 @@ def serve(
         limits = application.limits
         policy = control.accept_policy(limits)
         # Before it is ready: a signal that comes right then must not find the old handlers.
-        with _hub_signals(control) if signals else contextlib.nullcontext():
+        with _hub_signals(control) if signals else nullcontext():
             listening = ListeningSet.bind(
                 addresses, control, admission=admission, patience=limits.handshake_timeout, sleep=gevent.sleep
             )
@@ -101,7 +100,7 @@ def connect(
     call.raise_for_error()
 
 
-@contextlib.contextmanager
+@contextmanager
 def _finishing(control: Control) -> Iterator[None]:
     """Around everything that a runtime does."""
     hub_was_there = get_hub_if_exists() is not None
@@ -109,10 +108,10 @@ def _finishing(control: Control) -> Iterator[None]:
         _refuse_half_patched()
         yield
     finally:
+        control.finish()  # before the hub goes: whoever stops us is to ring at nothing that is gone
         if not hub_was_there and threading.current_thread() is not threading.main_thread():
             # A hub that came with us in this thread goes with us: gevent does not end it with the thread.
             gevent.get_hub().destroy()
-        control.finish()
 
 
 def _refuse_half_patched() -> None:
@@ -126,29 +125,19 @@ def _refuse_half_patched() -> None:
         )
 
 
-@contextlib.contextmanager
+@contextmanager
 def _hub_signals(control: Control) -> Iterator[None]:
     """Handle signals at once: the hub waits in C, where Python's handlers do not run until something wakes it."""
-    if threading.current_thread() is not threading.main_thread():
+
+    def watch(hear: Callable[[], object], ear: socket.socket) -> Callable[[], object]:
+        watcher = gevent.get_hub().loop.io(ear.fileno(), 1)
+        watcher.start(hear)
+
+        def forget() -> None:
+            watcher.stop()
+            watcher.close()
+
+        return forget
+
+    with hear_signals(watch), install_signals(control):
         yield
-        return
-    ear, bell = socket.socketpair()
-    ear.setblocking(False)
-    bell.setblocking(False)
-    watcher = gevent.get_hub().loop.io(ear.fileno(), 1)
-
-    def hear() -> None:
-        with contextlib.suppress(BlockingIOError):
-            ear.recv(64)
-
-    watcher.start(hear)
-    before = signal.set_wakeup_fd(bell.fileno(), warn_on_full_buffer=False)
-    try:
-        with install_signals(control):
-            yield
-    finally:
-        signal.set_wakeup_fd(before)
-        watcher.stop()
-        watcher.close()
-        ear.close()
-        bell.close()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sansio_pingora_posix.log_files import LineFile, ReopeningHandler
     from sansio_pingora_posix.logs import write_log
     from sansio_pingora_posix.server_runner import Launcher, ServerRunner
-    from sansio_pingora_posix.server_signals import handle_signals
+    from sansio_pingora_posix.server_signals import forget_waker, handle_signals, hear_signals, wake_at_signals
     from sansio_pingora_posix.service_threads import ServiceControl, ServiceThreads
     from sansio_pingora_posix.services import resolve_service
     from sansio_pingora_posix.socket_lane import SocketLane
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sansio_pingora_posix.tls_listening import TlsListening
     from sansio_pingora_posix.transcripts import TranscriptFolder
     from sansio_pingora_posix.worker_processes import WorkerProcesses, WorkerRunner, worker_names
+    from sansio_pingora_posix.workers import Workers
 else:
     from sansio_pingora.lazy import lazy_names
 
@@ -98,7 +99,12 @@ else:
                 "Launcher",
                 "ServerRunner",
             ),
-            "server_signals": ("handle_signals",),
+            "server_signals": (
+                "forget_waker",
+                "handle_signals",
+                "hear_signals",
+                "wake_at_signals",
+            ),
             "service_threads": (
                 "ServiceControl",
                 "ServiceThreads",
@@ -137,6 +143,7 @@ else:
                 "WorkerRunner",
                 "worker_names",
             ),
+            "workers": ("Workers",),
         },
     )
 
@@ -174,6 +181,7 @@ __all__ = [
     "Watched",
     "WorkerProcesses",
     "WorkerRunner",
+    "Workers",
     "bind",
     "call_error",
     "check_certificates",
@@ -184,7 +192,9 @@ __all__ = [
     "contain",
     "dial_socket",
     "errno_name",
+    "forget_waker",
     "handle_signals",
+    "hear_signals",
     "inherited_sockets",
     "install_signals",
     "is_numeric",
@@ -201,6 +211,7 @@ __all__ = [
     "start_connect",
     "transport_info",
     "unsent_bytes",
+    "wake_at_signals",
     "worker_names",
     "write_log",
 ]

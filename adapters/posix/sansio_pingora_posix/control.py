@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import IntEnum
-from types import FrameType
 
 from sansio_pingora.limits import Limits
 from sansio_pingora.listeners import AcceptPolicy, ServerAddress
 from sansio_pingora_posix.binding import bind
+from sansio_pingora_posix.server_signals import handle_signals
 from sansio_pingora_posix.tally import Tally, lane_policy
 
 __all__ = ["Control", "Stop", "install_signals"]
@@ -111,23 +111,13 @@ class Control:
         self._done.set()
 
 
-@contextlib.contextmanager
-def install_signals(control: Control) -> Iterator[None]:
+def install_signals(control: Control) -> AbstractContextManager[None]:
     """Let SIGTERM and SIGINT stop *control* gracefully, and a second one of either at once.
 
     Nothing is done outside the main thread, which alone gets signals. The handlers from before come back at the end.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    def stop(_signum: int, _frame: FrameType | None) -> None:
+    def stop() -> None:
         control.stop(graceful=control.asked is Stop.NO)
 
-    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            # None: a handler that was not set from Python, which cannot be put back.
-            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+    return handle_signals({signal.SIGTERM: stop, signal.SIGINT: stop})

@@ -31,6 +31,7 @@ from sansio_pingora.server import (
 )
 from sansio_pingora_posix.descriptors import DescriptorTable
 from sansio_pingora_posix.handover import HandOverFailed, Receiver, Sender
+from sansio_pingora_posix.server_signals import wake_at_signals
 
 __all__ = ["Launcher", "ServerRunner"]
 
@@ -151,16 +152,8 @@ class ServerRunner:
     def run(self) -> int:
         """Run the server to its end. Returns the exit code that a process would have."""
         try:
-            self._lifecycle.bootstrap(time.monotonic())
-            self._obey()
-            while self._code is None:
-                self._wait()
-                while self._inbox:
-                    self._inbox.popleft()(time.monotonic())
-                    self._obey()
-                if time.monotonic() >= self._lifecycle.deadline:
-                    self._lifecycle.handle_timeout(time.monotonic())
-                    self._obey()
+            with wake_at_signals(self._bell):
+                self._drive()
         finally:
             if self._receiver is not None:
                 self._receiver.close()
@@ -169,7 +162,20 @@ class ServerRunner:
             self._selector.close()
             self._bell.close()
             self._ear.close()
+        assert self._code is not None
         return self._code
+
+    def _drive(self) -> None:
+        self._lifecycle.bootstrap(time.monotonic())
+        self._obey()
+        while self._code is None:
+            self._wait()
+            while self._inbox:
+                self._inbox.popleft()(time.monotonic())
+                self._obey()
+            if time.monotonic() >= self._lifecycle.deadline:
+                self._lifecycle.handle_timeout(time.monotonic())
+                self._obey()
 
     def _wait(self) -> None:
         deadline = self._lifecycle.deadline

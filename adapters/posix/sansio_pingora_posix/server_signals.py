@@ -1,14 +1,19 @@
-"""The signals of a server."""
+"""The signals of a server.
+
+A signal sets a flag, and Python calls its handler when the main thread runs bytecode again. One that comes just before
+that thread waits for sockets, or to another thread, does not end the waiting: that takes a byte at a socket.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 
-__all__ = ["handle_signals"]
+__all__ = ["forget_waker", "handle_signals", "hear_signals", "wake_at_signals"]
 
 
 @contextlib.contextmanager
@@ -31,3 +36,59 @@ def handle_signals(actions: Mapping[signal.Signals, Callable[[], object]]) -> It
         for signum, handler in before.items():
             # None: a handler that was not set from Python, which cannot be put back.
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+
+
+@contextlib.contextmanager
+def wake_at_signals(bell: socket.socket) -> Iterator[None]:
+    """Have every signal that has a handler write a byte to *bell*, which does not block, so that whoever waits at its
+    other end wakes up.
+
+    Nothing is done outside the main thread, nor where the program, or its event loop, has seen to that itself.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    mine = bell.fileno()
+    before = signal.set_wakeup_fd(mine, warn_on_full_buffer=False)
+    if before != -1:
+        signal.set_wakeup_fd(before)
+        yield
+        return
+    try:
+        yield
+    finally:
+        if (now := signal.set_wakeup_fd(-1)) != mine:
+            signal.set_wakeup_fd(now)  # somebody else's, meanwhile
+
+
+@contextlib.contextmanager
+def hear_signals(
+    watch: Callable[[Callable[[], object], socket.socket], Callable[[], object]],
+) -> Iterator[None]:
+    """:func:`wake_at_signals` for a loop without a bell.
+
+    *watch* has the function called whenever there is something to read at the socket, until what it returns is called.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ear, bell = socket.socketpair()
+    with ear, bell:
+        ear.setblocking(False)
+        bell.setblocking(False)
+
+        def hear() -> None:
+            with contextlib.suppress(BlockingIOError):
+                ear.recv(64)
+
+        forget = watch(hear, ear)
+        try:
+            with wake_at_signals(bell):
+                yield
+        finally:
+            forget()
+
+
+def forget_waker() -> None:
+    """In a forked process: its signals wake nobody of the parent."""
+    signal.set_wakeup_fd(-1)

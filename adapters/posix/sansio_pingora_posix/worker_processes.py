@@ -23,7 +23,7 @@ from sansio_pingora_posix.daemon import fork, refuse_threads
 from sansio_pingora_posix.descriptors import DescriptorTable
 from sansio_pingora_posix.log_files import rest_log_files
 from sansio_pingora_posix.server_runner import Launcher, ServerRunner
-from sansio_pingora_posix.server_signals import handle_signals
+from sansio_pingora_posix.server_signals import forget_waker, handle_signals
 from sansio_pingora_posix.tally import Tally
 
 __all__ = ["WorkerProcesses", "WorkerRunner", "worker_names"]
@@ -201,6 +201,7 @@ class WorkerProcesses:
         """The rest of a forked process's life."""
         code = 1
         try:
+            forget_waker()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for worker in self._workers.values():
                 worker.leash.close()  # so that a supervisor's end is heard

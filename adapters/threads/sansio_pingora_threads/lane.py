@@ -12,9 +12,8 @@ from time import monotonic
 from typing import Any
 
 from sansio_pingora.listeners import AcceptPolicy
-from sansio_pingora_posix import Control, SocketLane, Stop, Watched
+from sansio_pingora_posix import Control, SocketLane, Stop, Watched, Workers, wake_at_signals
 from sansio_pingora_threads.poller import READABLE, WRITABLE, EpollPoller, SelectorPoller, new_poller
-from sansio_pingora_threads.workers import Workers
 
 __all__ = ["ThreadLane"]
 
@@ -59,7 +58,11 @@ class ThreadLane(SocketLane):
             self._answers.append(answer)
             self.wake()
 
-        self._workers.submit(work)
+        try:
+            self._workers.submit(work)
+        except Exception as exc:
+            self._answers.append((done, None, exc))
+            self.wake()
 
     def wake(self) -> None:
         """Make the loop look at its answers and its control. From any thread, and from signal handlers."""
@@ -78,7 +81,13 @@ class ThreadLane(SocketLane):
 
     def loop(self, control: Control, grace_period: float, *, until_idle: bool = False) -> None:
         """Drive the lane until it is told to stop and has drained, or nothing is left that could happen."""
+        with wake_at_signals(self._bell):
+            self._drive(control, grace_period, until_idle)
+
+    def _drive(self, control: Control, grace_period: float, until_idle: bool) -> None:
         poller = self.poller
+        table = poller.watched
+        forgotten = poller.forgotten
         heard = Stop.NO
         while True:
             now = monotonic()
@@ -93,9 +102,9 @@ class ThreadLane(SocketLane):
             if self.drained or (until_idle and self.idle(now)):
                 return
             for descriptor, mask in poller.wait(self._timeout(now)):
-                watched = poller.watched.get(descriptor)
-                if watched is None:
-                    continue  # closed by one before it
+                if descriptor in forgotten:
+                    continue  # by one before it; the number may stand for another socket by now
+                watched = table[descriptor]
                 now = monotonic()
                 try:
                     if mask & WRITABLE:

@@ -27,6 +27,9 @@ class EpollPoller:
         self._epoll = select.epoll()
         self.watched: dict[int, Watched] = {}
         """By descriptor."""
+        self.forgotten: set[int] = set()
+        """Descriptors that were forgotten since the last wait: what it said of them is void, even where one is watched
+        again, as the next wait says what is true."""
 
     def watch(self, sock: socket.socket, read: bool, write: bool, watched: Watched) -> None:
         """See :class:`~sansio_pingora_posix.Poller`."""
@@ -53,9 +56,11 @@ class EpollPoller:
         descriptor = sock.fileno()
         if self.watched.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
+            self.forgotten.add(descriptor)
 
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
         """The ready descriptors with their masks, after *timeout* seconds at most."""
+        self.forgotten.clear()
         return self._epoll.poll(timeout, _BATCH)
 
     def close(self) -> None:
@@ -70,6 +75,9 @@ class SelectorPoller:
         self._selector = selectors.DefaultSelector()
         self.watched: dict[int, Watched] = {}
         """By descriptor."""
+        self.forgotten: set[int] = set()
+        """Descriptors that were forgotten since the last wait: what it said of them is void, even where one is watched
+        again, as the next wait says what is true."""
 
     def watch(self, sock: socket.socket, read: bool, write: bool, watched: Watched) -> None:
         """See :class:`~sansio_pingora_posix.Poller`."""
@@ -93,9 +101,11 @@ class SelectorPoller:
         descriptor = sock.fileno()
         if self.watched.pop(descriptor, None) is not None:
             self._selector.unregister(descriptor)
+            self.forgotten.add(descriptor)
 
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
         """The ready descriptors with their masks, after *timeout* seconds at most."""
+        self.forgotten.clear()
         return [
             (
                 key.fd,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 
 from sansio_pingora.listeners import Admission, ConnectionFilter, ServerAddress
 from sansio_pingora.machine import Application, Connection, Lane, Receiver
 from sansio_pingora.transport import DialOptions, SocketAddr
-from sansio_pingora_posix import ClientCall, Control, ListeningSet, install_signals
+from sansio_pingora_posix import ClientCall, Control, ListeningSet, Workers, install_signals
 from sansio_pingora_threads.lane import ThreadLane
-from sansio_pingora_threads.workers import Workers
 
 __all__ = ["CAN_AWAIT", "NAME", "connect", "run", "serve"]
 
@@ -49,7 +48,7 @@ def serve(
         admission = Admission.of(connection_filter, NAME, can_await=CAN_AWAIT)
         patience = application.limits.handshake_timeout
         # Before it is ready: a signal that comes right then must not find the old handlers.
-        with install_signals(control) if signals else contextlib.nullcontext():
+        with install_signals(control) if signals else nullcontext():
             listening = ListeningSet.bind(addresses, control, admission=admission, patience=patience, lanes=threads)
             try:
                 _serve_lanes(application, listening, control, grace_period, threads)
@@ -66,15 +65,14 @@ def run(start: Callable[[Lane, float], None], *, control: Control | None = None)
     with _finishing(control):
         _refuse_patched()
         workers = Workers()
-        lane = ThreadLane(workers)
         try:
-            control.on_stop(lane.wake)
-            now = time.monotonic()
-            start(lane.lane, now)
-            lane.settle(now)
-            lane.loop(control, 0.0, until_idle=True)
+            with closing(ThreadLane(workers)) as lane:
+                control.on_stop(lane.wake)
+                now = time.monotonic()
+                start(lane.lane, now)
+                lane.settle(now)
+                lane.loop(control, 0.0, until_idle=True)
         finally:
-            lane.close()
             workers.close()
 
 
@@ -102,28 +100,28 @@ def _serve_lanes(
     failures: list[BaseException] = []
 
     def drive(number: int) -> None:
-        # A lane and its machines are made in the thread that drives them.
-        lane = ThreadLane(workers, control.accept_policy(application.limits, number, threads))
         try:
-            control.on_stop(lane.wake)
-            now = time.monotonic()
-            lane.open(application.open(lane.lane, now, time.time()), listening)
-            lane.settle(now)
-            lane.loop(control, grace_period)
+            # A lane and its machines are made in the thread that drives them.
+            with closing(ThreadLane(workers, control.accept_policy(application.limits, number, threads))) as lane:
+                control.on_stop(lane.wake)
+                now = time.monotonic()
+                lane.open(application.open(lane.lane, now, time.time()), listening)
+                lane.settle(now)
+                lane.loop(control, grace_period)
         except BaseException as exc:  # raised again in the calling thread
             failures.append(exc)
             control.stop(graceful=False)
-        finally:
-            lane.close()
 
-    others = [
-        threading.Thread(target=drive, args=(number,), name=f"sansio-pingora-lane-{number}")
-        for number in range(1, threads)
-    ]
-    for thread in others:
-        thread.start()
+    others: list[threading.Thread] = []
     try:
+        for number in range(1, threads):
+            thread = threading.Thread(target=drive, args=(number,), name=f"sansio-pingora-lane-{number}")
+            thread.start()
+            others.append(thread)
         drive(0)
+    except BaseException:  # the system gives no more threads, for one
+        control.stop(graceful=False)
+        raise
     finally:
         for thread in others:
             thread.join()
@@ -132,7 +130,7 @@ def _serve_lanes(
         raise failures[0]
 
 
-@contextlib.contextmanager
+@contextmanager
 def _finishing(control: Control) -> Iterator[None]:
     try:
         yield

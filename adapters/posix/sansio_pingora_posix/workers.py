@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+
+from sansio_pingora.errors import Error, ErrorSource, ErrorType
 
 __all__ = ["Workers"]
 
@@ -26,22 +29,41 @@ class Workers:
         self._free = 0  # idle threads less waiting calls
 
     def submit(self, call: Callable[[], None]) -> None:
-        """Run *call*, which must not raise, in one of the threads."""
+        """Run *call*, which must not raise, in one of the threads; after :meth:`close` in none.
+
+        :raises Error: ``INTERNAL_ERROR``: there is no thread yet, and the system gives none.
+        """
         with self._lock:
             if self._free <= 0 and self._size < self._limit:
-                self._size += 1
-                self._free += 1
-                threading.Thread(target=self._work, name=f"{self._name}-{self._size}", daemon=True).start()
+                self._start()
             self._free -= 1
-        self._calls.put(call)
+            self._calls.put(call)
 
     def close(self) -> None:
-        """End the threads, each after the call that it runs."""
+        """End the threads, each after the call that it runs. Calls that wait for a thread are nobody's, and dropped."""
         with self._lock:
+            with contextlib.suppress(Empty):
+                while True:
+                    self._calls.get_nowait()
             for _ in range(self._size):
                 self._calls.put(None)
             self._size = 0
             self._limit = 0
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{self._size + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as exc:
+            if self._size:
+                return  # the call waits for one of those that there are
+            text = (
+                f"no thread can be started for a call that may block ({exc}): allow more of them, by ulimit -u, "
+                "TasksMax= of systemd, or pids.max of the control group"
+            )
+            raise Error(ErrorType.INTERNAL_ERROR, text, cause=exc, esource=ErrorSource.INTERNAL) from exc
+        self._size += 1
+        self._free += 1
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
