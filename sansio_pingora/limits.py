@@ -33,9 +33,10 @@ class Limits:
     min_send_rate: float | None = None
     """Least rate at which a peer takes output; replaces write_idle_timeout when set."""
     linger_timeout: float = 1.0
-    """For reading on what a client still sends after its answer is complete."""
+    """For reading on once an answer is complete: what its client still sends, and of an answer that filters made
+    shorter what the origin does."""
     linger_bytes: int = 65_536
-    """How much of it is read and thrown away."""
+    """How much of it is read and thrown away; an origin with more to send is cut off at once."""
 
     max_head: int = 65_536
     """A whole head; past it 431. hyper and Envoy stop at 60 to 64 KiB as well."""
@@ -66,8 +67,8 @@ class Limits:
     keepalive_request_limit: int | None = None
     """Requests on one connection."""
     max_unlogged: int = 100
-    """Exchanges of one connection that are over but for a `logging` that waits; at that many, 1 or more,
-    its next requests wait."""
+    """Exchanges of one connection that are over but for a `logging` that waits, or an origin that lingers; at that
+    many, 1 or more, its next requests wait."""
 
     max_connections: int | None = None
     """Accepted connections open at once; more wait in the backlog."""

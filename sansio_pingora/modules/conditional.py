@@ -33,7 +33,7 @@ class ConditionalRequests(HttpModule):
     """Answers 304 or 412 where the response to GET or HEAD shows that the client's conditions ask for it.
 
     The origin is asked all the same. Only 200 with an ETag or Last-Modified is looked at; what the origin has
-    evaluated itself passes. The body goes to nobody.
+    evaluated itself passes. The body goes to nobody, and what is long of it is not read.
     """
 
     order = 10

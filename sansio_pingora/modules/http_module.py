@@ -56,7 +56,8 @@ class HttpModule:
     def response_body_filter(self, session: ServerSession, body: bytes, end_of_stream: bool) -> bytes | None:
         """Each piece of the body: bytes instead, or None for as it is. ``b""`` holds it back.
 
-        Of a response with a body the last call, and no other, has *end_of_stream*; it may come with no bytes.
+        Of a response with a body the last call, and no other, has *end_of_stream*; it may come with no bytes. It
+        does not come where the rest is cut off: the client has left, or has all that the response was made to be.
         """
 
     def response_trailer_filter(self, session: ServerSession, trailers: Fields) -> bytes | None:

@@ -23,6 +23,7 @@ class RangeRequests(HttpModule):
 
     Only GET and 200 with a Content-Length are looked at. Several ranges must ascend and not overlap, and be no more
     than *max_ranges*; else the whole is served, so that nobody makes us send it many times over (CVE-2011-3192).
+    Behind the last of them what is long of the whole is not read.
     """
 
     order = 5

@@ -16,8 +16,9 @@ from sansio_pingora.machine import ConnectionClosed, StopFilters, Writable
 from sansio_pingora.proxy.answers import Answering
 from sansio_pingora.proxy.budget import backoff
 from sansio_pingora.proxy.filter_table import FilterTable
-from sansio_pingora.proxy.pumps import DONE, RequestPump, ResponsePump, wait
+from sansio_pingora.proxy.pumps import DONE, RequestPump, ResponsePump
 from sansio_pingora.proxy.record import ExchangeRecord
+from sansio_pingora.proxy.remainder import wait
 from sansio_pingora.proxy.verdicts import may_retry
 from sansio_pingora.session import (
     Await,
@@ -153,7 +154,9 @@ class ProxyExchange(Answering):
         self.now = self.session.now = now
         kind = type(value)
         if kind is Failed:
-            self.end_duplex(value.error.into_up())
+            # Once the client has all of its answer, an origin that breaks off the rest of it does no harm.
+            has_all = self.session.response_done and not self.session.upgraded
+            self.end_duplex(None if has_all else value.error.into_up())
         elif kind is Writable:
             if self.request_pump is not None:
                 self.request_pump.writable()
@@ -204,7 +207,7 @@ class ProxyExchange(Answering):
 
     def request_complete(self) -> None:
         """The request has ended."""
-        if self.session.response_done:
+        if self.session.response_done and self.session.upgraded:
             self.end_duplex(None)
 
     # ── the story ────────────────────────────────────────────────────────────────────

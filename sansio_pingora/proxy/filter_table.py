@@ -36,6 +36,7 @@ class FilterTable:
 
     __slots__ = (
         "app",
+        "changes_heads",
         "downstream_modules",
         "epilogue",
         "error_template",
@@ -131,6 +132,7 @@ class FilterTable:
             *_of_modules(upstream, "response_header_filter"),
             *_present(self.upstream_response_filter, self.response_filter),
         )
+        self.changes_heads = bool(self.response_head_filters or downstream.filters("response_header_filter"))
         self.informational_head_filters = _present(self.upstream_response_filter, self.response_filter)
         self.response_body_filters = (
             *_of_modules(upstream, "response_body_filter"),

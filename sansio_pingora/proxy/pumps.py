@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.errors import Error, LocalProtocolError
 from sansio_pingora.proxy.filter_table import Filter
-from sansio_pingora.session import ReplayBuffer, Sleep, as_error, forwarded_response
+from sansio_pingora.proxy.remainder import Remainder, declared, remainder
+from sansio_pingora.session import ReplayBuffer, as_error, forwarded_response
 from sansio_pingora.wire import Body, Done, Fields, Header, HttpTask, ResponseHeader, Trailer, UpgradedBody
 
 if TYPE_CHECKING:
     from sansio_pingora.connectors import Lease
     from sansio_pingora.proxy.exchange import ProxyExchange
 
-__all__ = ["FIRST_WINDOW", "Flow", "RequestPump", "ResponsePump", "wait"]
+__all__ = ["FIRST_WINDOW", "Flow", "RequestPump", "ResponsePump"]
 
 FIRST_WINDOW = 4_096
 """Bytes of an answer that an origin may send to a client which has no room for them; from there on it grows.
@@ -47,14 +48,13 @@ IDLE, FLOW, BLOCKED, PARKED, DONE = Flow
 class _Pump:
     """Queueing, blocking and parking; a direction says what passing a task means."""
 
-    __slots__ = ("_due", "_exchange", "_found", "_inbox", "_owed", "_parked", "state")
+    __slots__ = ("_exchange", "_found", "_inbox", "_owed", "_parked", "state")
 
     def __init__(self, exchange: ProxyExchange) -> None:
         self._exchange = exchange
         self._inbox: deque[HttpTask] | None = None  # made when something has to wait
         self._owed = 0  # read credit held back until there is room
         self._parked = False  # a filter waits, over whatever became of the attempt
-        self._due: int | None = None  # bytes that make a response complete, -1: it is, and its sender may still say so
         self._found: Filter | None = None  # what was called last, while a message is filtered
         self.state = IDLE
 
@@ -275,20 +275,22 @@ class ResponsePump(_Pump):
     its share of what may be queued for its connection.
     """
 
-    __slots__ = ("_patience", "_taken", "_width")
+    __slots__ = ("_before", "_goal", "_rest", "_taken", "_width")
 
-    _patience: Generator[Any, Any, None]  # how long the sender may take its time to end what is complete
+    _goal: float  # of body bytes taken: there the width may grow, or the end is
 
     def __init__(self, exchange: ProxyExchange) -> None:
         super().__init__(exchange)
-        self._taken = self._width = 0
+        self._taken = self._width = self._goal = 0
+        self._before: tuple[int, bytes | None] | None = None  # what the head declared before filters had it
+        self._rest: Remainder | None = None
 
     def attach(self, lease: Lease) -> None:
         """Answers come from *lease*, to which the head was sent."""
         self.state = FLOW
         exchange = self._exchange
         room = max(FIRST_WINDOW, exchange.session.takes)
-        self._width = lease.connection.widen(lease.stream_id, room, exchange.now)
+        self._width = self._goal = lease.connection.widen(lease.stream_id, room, exchange.now)
 
     def _pass(self, task: HttpTask) -> None:
         exchange = self._exchange
@@ -302,6 +304,8 @@ class ResponsePump(_Pump):
             if exchange.bridge is not None and (head.status >= 200 or head.status == 101):
                 exchange.bridge.response(head)
             filters = exchange.filters
+            if filters.changes_heads:
+                self._before = declared(head)
             found_filters = filters.response_head_filters if head.status >= 200 else filters.informational_head_filters
             if not found_filters:
                 self._send(task, 0)
@@ -369,38 +373,22 @@ class ResponsePump(_Pump):
                 lease.connection.hold(lease.stream_id, exchange.now)
         elif credit and not task.end:
             self._give_credit(credit)
-        if self._due is not None:
-            self._look_for_end(exchange)
-        if session.response_done:
+        if self._rest is not None and self._rest.passed(task, self._taken + self._owed):
+            self._read_out(self._rest)
+        elif session.response_done:
             exchange.response_complete()
         elif type(task) is Header and session.response_written is not None:
             exchange.response_begun()
-            if exchange.lease is not None and exchange.lease.connection.version == b"2":
-                self._note_length(exchange, session.response_written)
+            lease = exchange.lease
+            if lease is not None and (self._before is not None or lease.connection.version == b"2"):
+                self._rest = rest = remainder(exchange, lease, self._before)
+                if rest is not None and rest.passed(task, 0):
+                    self._read_out(rest)
 
-    def _note_length(self, exchange: ProxyExchange, head: ResponseHeader) -> None:
-        """A client of HTTP/1 has all when it has what was declared: it does not wait for END_STREAM."""
-        session = exchange.session
-        length = head.get(b"content-length")
-        if length is not None and session.as_http1() is not None and not session.upgraded:
-            self._due = 0 if session.req_header is not None and session.req_header.method == b"HEAD" else int(length)
-            self._look_for_end(exchange)
-
-    def _look_for_end(self, exchange: ProxyExchange) -> None:
-        """All may have come but END_STREAM: that may take a while, for a connection is worth more without resets."""
-        session, due = exchange.session, self._due
-        if due == -1:
-            if session.response_done:
-                exchange.forget(self._patience)
-        elif due is not None and session.body_bytes_sent >= due and not session.response_done:
-            self._due = -1
-            self._patience = wait(session.limits.linger_timeout)
-            exchange.start(self._patience, self._long_enough)
-
-    def _long_enough(self, *_: Any) -> None:
-        if self.state is not DONE and not self._exchange.session.response_done:
-            self._exchange.session.finish_body()
-            self._exchange.response_complete()
+    def _read_out(self, rest: Remainder) -> None:
+        """The client has all of the answer: of what still comes so much is read."""
+        self._goal = rest.most
+        self.writable()
 
     def _give_credit(self, size: int) -> None:
         exchange = self._exchange
@@ -408,17 +396,15 @@ class ResponsePump(_Pump):
         if lease is None:
             return
         self._taken += size
-        if self._taken >= self._width:
-            self._taken = 0
+        if self._taken >= self._goal:
+            if self._rest is not None and self._taken >= self._rest.most:
+                exchange.response_complete()
+                return
             room = min(2 * self._width, exchange.session.share)
             if room > self._width:
                 self._width = lease.connection.widen(lease.stream_id, room, exchange.now)
+            self._goal = self._taken + self._width
         lease.connection.consumed(lease.stream_id, size, exchange.now)
-
-
-def wait(seconds: float) -> Generator[Any, Any, None]:
-    """A routine that does nothing else."""
-    yield Sleep(seconds)
 
 
 def _checked(found: Filter, changed: object) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
+from sansio_pingora.session.nowhere import Nowhere
 from sansio_pingora.session.server_controls import Held, ServerControls
 from sansio_pingora.wire import (
     Body,
@@ -350,12 +351,27 @@ class ServerSession(ServerControls):
     def interpose_connection(self, stand_before: Callable[[Connection], Any]) -> None:
         """What *stand_before* makes of this session's connection stands before it from here on.
 
-        It has the connection's methods, and the connection itself as ``machine``.
+        It has the connection's methods, what it stands before as ``next``, and the connection itself as ``machine``.
         """
         self._connection = stand_before(self._connection)
 
+    def complete_response(self) -> None:
+        """The client has all that the head declares, and is told so where it has to be.
+
+        Whoever wrote it may go on: modules see that, and nobody else.
+        """
+        machine = self._machine
+        machine.send(self.stream_id, Done(), self.now)
+        self.response_done = True
+        self.room = machine.limits.high_water
+        nowhere: Any = Nowhere(self, machine)
+        if self._connection is machine:
+            self._connection = nowhere
+        else:
+            self._connection.next = nowhere  # type: ignore[attr-defined]  # see interpose_connection
+
     def await_log(self) -> None:
-        """Nothing is left to do but a log that waits: until :meth:`release` it counts towards ``max_unlogged``."""
+        """Nothing is left that the client waits for: until :meth:`release` it counts towards ``max_unlogged``."""
         extras = self._with_extras()
         if isinstance(self._held, Held) and not extras.unlogged:
             extras.unlogged = True

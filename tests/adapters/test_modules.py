@@ -89,3 +89,33 @@ def test_many_exchanges_over_one_connection(runtime):
             start, _, body = peer.message()
             assert start == b"HTTP/1.1 206 Partial Content"
             assert body == TEXT[turn : turn + 10]
+
+
+def test_a_byte_of_a_long_body_costs_no_download(runtime):
+    """The origin cannot send what nobody asked for, and what is short is read to its end."""
+    sent = []
+
+    def script(peer):
+        while True:
+            head = peer.upto(b"\r\n\r\n")
+            size = 100_000_000 if b" /long " in head else 60_000
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+            if size == 60_000:
+                peer.send(bytes(size))
+                continue
+            sent.append(peer.push(bytes(65_536), size))
+            return
+
+    with origin(script) as upstream:
+        app = Moduled(upstream.peer)
+        with served(app, runtime) as server, client(server.address) as peer:
+            for target in (b"/short", b"/short", b"/long", b"/long", b"/short"):
+                peer.send(b"GET %b HTTP/1.1\r\nHost: a.test\r\nRange: bytes=0-0\r\n\r\n" % target)
+                start, _, body = peer.message()
+                assert start == b"HTTP/1.1 206 Partial Content"
+                assert body == b"\0"
+            until(lambda: len(app.ended) == 5)
+            until(lambda: len(sent) == 2)
+    assert app.ended == [None] * 5
+    assert upstream.connections == 3
+    assert max(sent) < 50_000_000
