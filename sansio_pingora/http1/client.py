@@ -144,10 +144,12 @@ class Http1Client(Http1Connection):
         if framing == 0:
             self._sent_message(now)
         elif b"expect" in fields.index:
-            self._start_clock(now)  # whoever sends the body waits for the word of this origin
+            self._expects = True
+            self._start_clock(now)
             self._arm()
 
     def _sent_message(self, now: float) -> None:
+        self._expects = False
         self._sent = self.stream
         if self.receiving is COMPLETE:
             self._active = False
@@ -187,12 +189,15 @@ class Http1Client(Http1Connection):
             ):
                 raise MessageFault(502, "more informational responses than max_informational or its size allows")
             self.receiving = MOVES[self.receiving, INFORMATIONAL]
-            if self.sending is BODY:
+            if status == 100:
+                self._expects = False
+            if self.sending is BODY and not self._expects:
                 self._stop_clock(now)  # the body is ours to send now
             else:
                 self._start_clock(now)
             events.append((self.stream, Header(head, False)))
             return True
+        self._expects = False
         if status == 101 or (self._method == b"CONNECT" and status < 300):
             if status == 101 and (
                 head.version != b"1.1" or not set(head.fields.tokens(b"upgrade")) & set(self._offered)

@@ -36,6 +36,7 @@ class Http1Connection(Channel):
     """One HTTP/1.x connection. Make a :class:`Http1Server` or :class:`Http1Client`."""
 
     __slots__ = (
+        "_expects",
         "_left_to_send",
         "_max_body",
         "_mute",
@@ -50,6 +51,7 @@ class Http1Connection(Channel):
     def __init__(self, codec: Codec, limits: Limits) -> None:
         super().__init__(codec, limits)
         self._peer_ended = False
+        self._expects = False  # of a client: the body may wait for the origin's word
         self._sent = 0  # the last stream whose message this side completed
         self._received = 0  # payload bytes of the message being read
         self._max_body: int | None = None
@@ -190,6 +192,11 @@ class Http1Connection(Channel):
                 end = True
         if not self._mute:
             self._queued += self._codec.write_body(data, end, self._out)
+        if self._expects and data:
+            self._expects = False  # it did not wait, and the 100 may be omitted (RFC 9110 section 10.1.1)
+            if not self._codec.buffered:  # else a head has begun, and is due
+                self._stop_clock(now)
+                self._arm()
         if end:
             self.sending = MOVES[BODY, END]
             self._sent_message(now)

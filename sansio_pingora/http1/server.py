@@ -189,10 +189,12 @@ class Http1Server(Http1Connection):
         self._continue_due = framing != 0
 
     def _read_body(self, events: list[Event], now: float) -> bool:
-        if self._codec.buffered:
-            self._continue_due = False  # it did not wait
-        elif self._continue_due and not self._peer_ended:
-            return False
+        if self._continue_due:
+            if self._codec.buffered:
+                self._continue_due = False  # it did not wait, or no longer
+                self._body_began = now
+            elif not self._peer_ended:
+                return False
         more = super()._read_body(events, now)
         if self._peer_ended and not more and self.receiving is BODY:
             self._left_amid_body(events, now)

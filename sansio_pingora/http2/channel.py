@@ -315,8 +315,8 @@ class Channel:
 
     def _tell(self, stream: Stream, error: Error, events: list[Event]) -> None:
         """Tell who holds *stream* that it is over."""
-        if stream.heard:
-            stream.heard = False
+        if stream.heard or stream.refused:
+            stream.heard = stream.refused = False
             if error.esource is ErrorSource.UNSET:
                 error.esource = self.source
             events.append((stream.key, Failed(error)))

@@ -177,7 +177,8 @@ class Http2Client(Http2Connection):
             stream.mute = not end
             self._local_end(stream, now)
         elif tunnel or b"expect" in head.fields.index:
-            self._came(stream, now)  # whoever sends the body waits for the word of this origin
+            stream.expects = not tunnel
+            self._came(stream, now)
 
     def _put_request(self, stream: Stream, items: Items, ends: bool, now: float) -> None:
         if len(self._streams) >= self.peer_max_streams:  # its SETTINGS came after the stream was opened
@@ -259,13 +260,16 @@ class Http2Client(Http2Connection):
             ):
                 raise MessageFault(502, "more informational responses than max_informational or its size allows")
             events.append((stream.key, Header(head, False)))
-            if stream.state is OPEN and not stream.tunnel:
+            if status == 100:
+                stream.expects = False
+            if stream.state is OPEN and not stream.tunnel and not stream.expects:
                 stream.read_deadline = math.inf  # the body is ours to send now
                 self._clock(stream)
             else:
                 self._came(stream, now)
             return
         stream.head_received = True
+        stream.expects = False
         if stream.tunnel and status < 300:
             head.fields.remove(b"content-length")  # a client must ignore it (RFC 9110 section 9.3.6)
             stream.withheld = None

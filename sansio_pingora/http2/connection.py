@@ -110,6 +110,10 @@ class Http2Connection(Receiving):
                     f"the body ends {left - size} bytes short of its Content-Length: send Failed to cut it"
                 )
             stream.left_to_send = left - size
+        if stream.expects and data:
+            stream.expects = False  # it did not wait, and the 100 may be omitted (RFC 9110 section 10.1.1)
+            stream.read_deadline = math.inf
+            self._clock(stream)
         self._send_data(stream, data, end, now)
 
     def _send_raw(self, stream: Stream, data: bytes, end: bool, now: float) -> None:

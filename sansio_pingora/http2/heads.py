@@ -25,6 +25,7 @@ from sansio_pingora.wire.grammar import FIELD_VALUE, METHOD, TARGET
 __all__ = [
     "Items",
     "Request",
+    "field_count",
     "request_items",
     "request_of",
     "response_items",
@@ -44,6 +45,7 @@ _CONNECTION_SPECIFIC = frozenset({b"connection", b"keep-alive", b"proxy-connecti
 # What stays behind when a message of another version is sent here (RFC 9113 section 8.2.2); Host is :authority.
 _NOT_SENT = _CONNECTION_SPECIFIC | {b"http2-settings", b"te"}
 _NOT_SENT_IN_REQUESTS = _NOT_SENT | {b"host"}
+_NOT_SENT_TO_TUNNEL = _NOT_SENT_IN_REQUESTS | {b"content-length"}  # it would be that of the DATA (section 8.1.1)
 _REQUEST_PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path", b":protocol"})
 
 
@@ -90,6 +92,11 @@ def request_of(items: Items) -> Request:
     # Deviation: without a signal all streams take turns, where RFC 9218 section 10 would let them queue.
     urgency, incremental = (DEFAULT_URGENCY, True) if signalled is None else parse_priority(signalled)
     return Request(head, content_length(head.fields), urgency, incremental)
+
+
+def field_count(items: Items) -> int:
+    """How many lines of *items* are fields, crumbs of cookies each by itself; pseudo-header fields are none."""
+    return len([None for name, _ in items if name[:1] != b":"])
 
 
 def response_of(items: Items) -> tuple[ResponseHeader, int | None]:
@@ -210,7 +217,7 @@ def request_items(head: RequestHeader) -> Items:
         ]
         if head.protocol is not None:
             items.append((b":protocol", head.protocol))
-    items += _sendable(fields, _NOT_SENT_IN_REQUESTS)
+    items += _sendable(fields, _NOT_SENT_TO_TUNNEL if head.method == b"CONNECT" else _NOT_SENT_IN_REQUESTS)
     if b"te" in fields.index and b"trailers" in fields.tokens(b"te"):
         items.append((b"te", b"trailers"))
     return items

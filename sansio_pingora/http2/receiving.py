@@ -294,14 +294,20 @@ class Receiving(Control):
         else:
             self._came(stream, now)
 
+    def _read_rest(self, stream: Stream, now: float) -> None:
+        """Nobody listens any more to what comes on *stream*: see :meth:`_unheard`."""
+        stream.linger_left = self.limits.linger_bytes
+        if stream.unconsumed:
+            self._credit(stream, stream.unconsumed, now)
+
     def _unheard(self, stream: Stream, size: int, events: list[Event], now: float) -> None:
-        """Nobody listens any more: a little is read on, so that the peer need not be cut off."""
+        """*size* bytes that nobody listens to: a little is read on, so that the peer need not be cut off."""
         stream.linger_left -= size
-        if stream.linger_left < 0:
+        if stream.linger_left >= 0:
+            self._credit(stream, size, now)
+        elif not stream.refused:  # then its answer is still to come, and what is left of its window holds it back
             self._reset(stream, ErrorCode.NO_ERROR)
             self._stream_closed(now)
-        else:
-            self._credit(stream, size, now)
 
     def _remote_end(self, stream: Stream, events: list[Event], now: float) -> None:
         """The peer has ended its side of *stream*."""

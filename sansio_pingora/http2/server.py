@@ -10,7 +10,7 @@ from sansio_pingora.http2.codes import ConnectionFault, ErrorCode, StreamFault, 
 from sansio_pingora.http2.connection import Http2Connection
 from sansio_pingora.http2.control import DRAIN_PING
 from sansio_pingora.http2.frames import PREFACE, Setting, goaway, ping, rst_stream
-from sansio_pingora.http2.heads import Items, Request, request_of, response_items, trailers_of
+from sansio_pingora.http2.heads import Items, Request, field_count, request_of, response_items, trailers_of
 from sansio_pingora.http2.hpack import FieldBlock
 from sansio_pingora.http2.outflow import MAX_WINDOW
 from sansio_pingora.http2.states import CLOSED, HALF_CLOSED_REMOTE, RESET_LOCAL, RESET_REMOTE
@@ -150,7 +150,7 @@ class Http2Server(Http2Connection):
 
     def _request(self, stream: Stream, block: FieldBlock, end: bool, events: list[Event], now: float) -> None:
         limits = self.limits
-        many = len(block.items) > limits.max_fields and _fields(block.items) > limits.max_fields
+        many = len(block.items) > limits.max_fields and field_count(block.items) > limits.max_fields
         if block.truncated or many:
             raise MessageFault(431, f"a head of more than {limits.max_head} bytes or {limits.max_fields} fields")
         request = block.template
@@ -162,7 +162,7 @@ class Http2Server(Http2Connection):
         if self._foretold and (told := self._foretold.pop(stream.id, None)) is not None:
             stream.urgency, stream.incremental = told  # before what the head says (RFC 9218 section 7)
         stream.left = request.length
-        if request.length is not None and end and request.length:
+        if request.length and (end or method == b"CONNECT"):
             raise MessageFault(400, f"no body where Content-Length declares {request.length} bytes")
         if method == b"CONNECT":
             self._tunnel_wanted(stream, head.protocol, end)
@@ -207,7 +207,9 @@ class Http2Server(Http2Connection):
         self._remote_end(stream, events, now)
 
     def _body(self, stream: Stream, data: bytes, end: bool, events: list[Event], now: float) -> None:
-        stream.continue_due = False  # it did not wait
+        if stream.continue_due:
+            stream.continue_due = False  # it did not wait, or no longer
+            stream.began = now
         ceiling = self.limits.max_body
         if ceiling is not None and stream.received > ceiling and stream.heard and not stream.tunnel:
             self._refuse(stream, MessageFault(413, f"a body of more than {ceiling} bytes"), events, now)
@@ -283,11 +285,9 @@ class Http2Server(Http2Connection):
         if status < 200:
             self._send_informational(stream, head, now)
             return
-        if stream.tunnel:
-            if status < 300:
-                self._accept_tunnel(stream, head, now)
-                return
-            stream.tunnel = False  # refused: its bytes go nowhere
+        if stream.tunnel and status < 300:
+            self._accept_tunnel(stream, head, now)
+            return
         try:
             declared = content_length(head.fields)
         except MessageFault as fault:
@@ -299,6 +299,8 @@ class Http2Server(Http2Connection):
         if status == 204 and declared is not None:  # RFC 9110 section 8.6
             items = [item for item in items if item[0].lower() != b"content-length"]
         ends = end or bodiless or declared == 0
+        if stream.tunnel:
+            self._refuse_tunnel(stream, now)
         self._put_head(stream, self._dated(items, head, now), ends)
         stream.head_sent = True
         stream.left_to_send = declared
@@ -331,18 +333,22 @@ class Http2Server(Http2Connection):
             self._say_soon((stream.key, task))
         self._came(stream, now)
 
+    def _refuse_tunnel(self, stream: Stream, now: float) -> None:
+        """Nothing of it goes anywhere: its head was the end of the request."""
+        stream.tunnel = stream.heard = False
+        stream.refused, stream.withheld = True, None
+        self._read_rest(stream, now)
+
     def _sent_message(self, stream: Stream, now: float) -> None:
         if stream.tunnel:
             return  # the other direction goes on
-        stream.heard = False
+        stream.heard = stream.refused = False
         limits = self.limits
         if stream.continue_due or (stream.left or 0) > limits.linger_bytes:
             self._reset(stream, ErrorCode.NO_ERROR)  # RFC 9113 section 8.1
             self._stream_closed(now)
             return
-        stream.linger_left = limits.linger_bytes
-        if stream.unconsumed:
-            self._credit(stream, stream.unconsumed, now)
+        self._read_rest(stream, now)
         stream.read_deadline = now + limits.linger_timeout
         self._clock(stream)
 
@@ -440,8 +446,3 @@ class Http2Server(Http2Connection):
     def open_stream(self, now: float) -> int | None:
         """A server opens none."""
         return None
-
-
-def _fields(items: Items) -> int:
-    """How many lines of *items* are fields, crumbs of cookies each by itself; pseudo-header fields are none."""
-    return len([None for name, _ in items if name[:1] != b":"])

@@ -21,6 +21,7 @@ class Stream:
         "continue_due",
         "deadline",
         "ending",
+        "expects",
         "head_received",
         "head_sent",
         "heard",
@@ -43,6 +44,7 @@ class Stream:
         "read_timeout",
         "received",
         "recv_window",
+        "refused",
         "returned",
         "send_window",
         "stall_deadline",
@@ -81,8 +83,10 @@ class Stream:
         self.linger_left = 0
         self.tunnel = False  # a CONNECT: opaque bytes once it is accepted
         self.withheld: list[UpgradedBody] | None = None  # what came for a tunnel that is not accepted yet
+        self.refused = False  # of a tunnel whose refusal is being sent, nothing is heard any more but its failure
         # sending
         self.head_sent = False
+        self.expects = False  # of a client: the body may wait for the origin's word
         self.send_window = send_window
         self.queue: deque[bytes] | None = None
         self.offset = 0  # of the first piece, how much is sent already

@@ -114,8 +114,8 @@ class ProxyExchange(Answering):
             return  # the connection was cut behind the end of this exchange, perhaps by itself
         self.session.received(task)
         if type(task) is not Failed:
-            assert self.request_pump is not None  # only a body or a tunnel makes tasks
-            self.request_pump.receive(task)
+            if self.request_pump is not None:  # or a filter has opened a tunnel: nobody takes it, and it gets no credit
+                self.request_pump.receive(task)
         elif self._waiting_duplex:
             self.end_duplex(task.error)
         else:

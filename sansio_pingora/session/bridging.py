@@ -17,6 +17,8 @@ __all__ = ["Bridge", "bridge", "websocket_accept"]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _HANDSHAKE = frozenset({b"connection", b"upgrade", b"sec-websocket-accept"})
+# What a request of neither version brings to the other: the bytes that follow are no body, and each makes its own key.
+_NOT_BRIDGED = frozenset({b"content-length", b"te", b"sec-websocket-key", b"sec-websocket-accept"})
 
 
 def websocket_accept(key: bytes) -> bytes:
@@ -74,7 +76,7 @@ class _Http1ToHttp2:
             raise Error.http_status(400, "a WebSocket handshake with a body, which CONNECT cannot have").into_down()
         self._accept = websocket_accept(key)
         self.request = request = forwarded_request(head, b"2")
-        request.fields.remove(b"sec-websocket-key")
+        request.fields.remove_all(_NOT_BRIDGED)
         request.method = b"CONNECT"
         request.protocol = b"websocket"
 
@@ -103,6 +105,7 @@ class _Http2ToHttp1:
         request.method = b"GET"
         request.protocol = None
         fields = request.fields
+        fields.remove_all(_NOT_BRIDGED)
         fields.insert(b"Connection", b"upgrade")
         fields.insert(b"Upgrade", b"websocket")
         fields.insert(b"Sec-WebSocket-Key", key)

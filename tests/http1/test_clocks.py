@@ -137,6 +137,18 @@ def test_d2_a_client_that_waits_for_its_invitation_is_not_slow(engine):
     assert server.deadline == 110.0  # the grace of ten seconds began with the invitation
 
 
+def test_d2_a_client_that_goes_on_without_its_invitation_is_not_slow(engine):
+    """It may wait for its 100 as long as it likes (RFC 9110 section 10.1.1): the body begins when it comes."""
+    server = make_server(engine)
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n"
+    server.receive_data(head, 0.0)
+    assert server.deadline == math.inf
+    server.receive_data(b"x", 50.0)
+    assert server.deadline == 60.0
+    server.receive_data(b"x" * 9_999, 59.0)
+    assert server.deadline == 70.0
+
+
 # ── D3: output ───────────────────────────────────────────────────────────────────────
 
 
@@ -337,6 +349,84 @@ def test_an_origin_owes_nothing_before_the_request_is_whole(engine):
     assert client.deadline == math.inf
     client.send(1, Done(), 100.0)
     assert client.deadline == 160.0
+
+
+EXPECT = ("Expect", "100-continue")
+
+
+def test_an_origin_owes_a_word_to_who_expects_one(engine):
+    client = make_client(engine, read_timeout=7.0)
+    request(client, EXPECT, end=False)
+    assert client.deadline == 7.0
+    (failed,) = map(plain, client.handle_timeout(7.0))
+    assert failed[1:3] == ("failed", "ReadTimedout")
+
+
+def test_an_origin_owes_no_word_once_the_body_comes(engine):
+    """It may omit the 100 then (RFC 9110 section 10.1.1)."""
+    client = make_client(engine, read_timeout=7.0)
+    request(client, EXPECT, end=False)
+    client.send(1, Body(b""), 1.0)
+    assert client.deadline == 7.0, "that is no body yet"
+    client.send(1, Body(b"x"), 2.0)
+    assert client.deadline == math.inf
+    client.send(1, Body(b"y"), 50.0)
+    assert client.deadline == math.inf
+    client.send(1, Done(), 100.0)
+    assert client.deadline == 107.0, "it owes an answer"
+
+
+@pytest.mark.parametrize("declared", ["1", None])
+def test_an_origin_owes_an_answer_to_who_expected_one_and_sent_all(engine, declared):
+    client = make_client(engine, read_timeout=7.0)
+    request(client, EXPECT, *([("Content-Length", declared)] if declared else []), end=False)
+    client.send(1, Body(b"x", True), 2.0)
+    assert client.deadline == 9.0
+
+
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+def test_what_an_origin_says_before_its_100_is_not_yet_that(engine, first):
+    client = make_client(engine, read_timeout=7.0)
+    request(client, EXPECT, end=False)
+    client.receive_data(first, 3.0) if first else None
+    assert client.deadline == (10.0 if first else 7.0)
+    client.receive_data(b"HTTP/1.1 100 Continue\r\n\r\n", 4.0)
+    assert client.deadline == math.inf
+    client.receive_data(b"HTTP/1.1 103 Early Hints\r\n\r\n", 5.0)
+    assert client.deadline == math.inf
+    client.send(1, Body(b"x"), 6.0)
+    assert client.deadline == math.inf
+    client.send(1, Done(), 8.0)
+    assert client.deadline == 15.0
+
+
+@pytest.mark.parametrize("informed", [False, True])
+def test_a_head_that_has_begun_is_due_whatever_is_sent_meanwhile(engine, informed):
+    client = make_client(engine, read_timeout=7.0)
+    request(client, EXPECT, end=False)
+    if informed:
+        client.receive_data(b"HTTP/1.1 103 Early Hints\r\n\r\n", 1.0)
+    client.receive_data(b"HTTP/1.1 100 Con", 3.0)
+    client.send(1, Body(b"x"), 4.0)
+    assert client.deadline == 10.0
+    client.receive_data(b"tinue\r\n\r\n", 5.0)
+    assert client.deadline == math.inf
+
+
+def test_an_answer_that_has_begun_is_due_whatever_is_sent_meanwhile(engine):
+    client = make_client(engine, read_timeout=7.0)
+    request(client, EXPECT, end=False)
+    client.receive_data(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na", 3.0)
+    client.send(1, Body(b"x"), 4.0)
+    assert client.deadline == 10.0
+
+
+def test_a_switch_amid_the_body_of_who_expected_a_word(engine):
+    client = make_client(engine, read_timeout=7.0)
+    request(client, EXPECT, ("Connection", "upgrade"), ("Upgrade", "x"), end=False)
+    client.receive_data(b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", 3.0)
+    client.send(1, Body(b"x"), 4.0)
+    assert client.deadline == 10.0
 
 
 def test_no_clock_over_an_origin_that_we_do_not_read(engine):

@@ -391,6 +391,17 @@ def test_no_clock_runs_while_the_client_waits_for_us():
     expires(session, LIMITS.body_idle_timeout if LIMITS.min_body_rate is None else 10.0, failed(1))
 
 
+def test_a_client_that_goes_on_without_its_invitation_is_not_slow():
+    """It may wait for its 100 as long as it likes (RFC 9110 section 10.1.1): the body begins when it comes."""
+    session = make_server()
+    session.deliver(session.peer.request(1, "POST", "/", ("expect", "100-continue"), end=False))
+    session.wait(50.0)
+    session.deliver(session.peer.data(1, b"x"))
+    session.wait(9.0)
+    session.deliver(session.peer.data(1, bytes(9_999)))
+    expires(session, 11.0, failed(1))
+
+
 def test_no_clock_runs_once_the_request_is_complete():
     session = uploading()
     session.deliver(session.peer.data(1, b"x", end=True))
@@ -510,6 +521,65 @@ def test_an_origin_owes_a_word_to_who_expects_one():
     session = make_client()
     key = ask(session, "POST", "/", ("Expect", "100-continue"), end=False)
     expires(session, LIMITS.read_timeout, failed(key))
+
+
+def expecting(*fields: tuple[str, str]) -> tuple[Session, int]:
+    session = make_client()
+    return session, ask(session, "POST", "/", ("Expect", "100-continue"), *fields, end=False)
+
+
+def test_an_origin_owes_no_word_once_the_body_comes():
+    """It may omit the 100 then (RFC 9110 section 10.1.1)."""
+    session, key = expecting()
+    session.wait(10.0)
+    session.send(key, Body(b"x"))
+    session.wait(1_000.0)
+    session.send(key, Body(b"y"))
+    session.wait(1_000.0)
+    assert session.failure(key) is None
+    session.send(key, Body(b"", True))
+    expires(session, LIMITS.read_timeout, failed(key))
+
+
+def test_a_body_of_no_bytes_yet_is_still_waited_for():
+    session, key = expecting()
+    session.wait(10.0)
+    session.send(key, Body(b""))
+    expires(session, LIMITS.read_timeout - 10.0, failed(key))
+
+
+def test_an_origin_owes_an_answer_to_who_expected_one_and_sent_all():
+    session, key = expecting(("Content-Length", "1"))
+    session.wait(10.0)
+    session.send(key, Body(b"x", True))
+    expires(session, LIMITS.read_timeout, failed(key))
+
+
+def test_what_an_origin_says_before_its_100_is_not_yet_that():
+    session, key = expecting()
+    session.wait(10.0)
+    session.deliver(session.peer.response(1, 103, end=False))
+    expires(session, LIMITS.read_timeout, failed(key))
+
+
+def test_an_origin_owes_nothing_behind_its_100():
+    session, key = expecting()
+    for status in (103, 100, 103):
+        session.wait(10.0)
+        session.deliver(session.peer.response(1, status, end=False))
+    session.wait(1_000.0)
+    assert session.failure(key) is None
+    session.send(key, Body(b"x"))
+    session.wait(1_000.0)
+    assert session.failure(key) is None
+
+
+def test_an_answer_that_has_begun_is_due_whatever_is_sent_meanwhile():
+    session, key = expecting()
+    session.deliver(session.peer.response(1, 200, end=False))
+    session.wait(10.0)
+    session.send(key, Body(b"x"))
+    expires(session, LIMITS.read_timeout - 10.0, failed(key))
 
 
 def test_an_origin_whose_window_we_withhold_owes_nothing():

@@ -1000,6 +1000,114 @@ def test_a_tunnel_that_is_refused(end):
     session.useful()
 
 
+@pytest.mark.parametrize("fields", [CONNECT, WEBSOCKET], ids=["plain", "extended"])
+@pytest.mark.parametrize("end", [True, False])
+def test_a_tunnel_with_a_body_is_malformed(fields, end):
+    session = make_server(options={"allow_connect": True})
+    session.deliver(session.peer.headers(1, [*fields, ("content-length", "5")], end=end))
+
+    assert [event[1] for event in session.of(1)] == ["failed"]
+    assert session.frames[-1].kind == "RST_STREAM"
+    session.useful()
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_a_tunnel_declares_no_body(extended):
+    """Its DATA would be of another length (RFC 9113 section 8.1.1)."""
+    session = make_client({Set.CONNECT: 1})
+    key = session.machine.open_stream(0.0)
+    length = ("Content-Length", "0")
+    head = request_head("CONNECT", "/c", length, protocol=b"websocket") if extended else None
+    session.send(key, Header(head or request_head("CONNECT", "b.test:443", length), True))
+
+    assert b"content-length" not in dict(session.frames[-1].value)
+
+
+def refused(fields: list[Any] = CONNECT, **limits: Any) -> Session:
+    """A tunnel whose refusal is still on its way: two more bytes of it are due."""
+    session = make_server(options={"allow_connect": True}, **limits)
+    session.deliver(session.peer.headers(1, fields, end=False))
+    session.send(1, Header(ResponseHeader(403, [("Content-Length", "4")]), False), Body(b"go"))
+    return session
+
+
+@pytest.mark.parametrize("fields", [CONNECT, WEBSOCKET], ids=["plain", "extended"])
+@pytest.mark.parametrize(
+    "late",
+    [
+        pytest.param(lambda p: [p.data(1, b"under way")], id="data"),
+        pytest.param(lambda p: [p.data(1, b"", end=True)], id="end"),
+        pytest.param(lambda p: [p.data(1, b"x", pad=9), p.data(1, b"last", end=True)], id="data and end"),
+        pytest.param(lambda p: [p.data(1, b"x"), p.headers(1, [("x-sum", "1")])], id="trailers"),
+    ],
+)
+def test_nothing_follows_the_end_of_a_tunnel_that_is_refused(fields, late):
+    """Its head was the end of the request, and its refusal lets nothing through that came behind it."""
+    session = refused(fields)
+    peer = session.peer
+    session.deliver(peer.request(3))
+    session.deliver(*late(peer))
+    assert [event[1] for event in session.of(1)] == ["request"]
+    session.send(1, Body(b"ne", True))
+    if not peer.streams[1].over:
+        session.deliver(peer.data(1, b"", end=True))
+
+    assert [event[1] for event in session.of(1)] == ["request"]
+    assert session.data(1) == b"gone"
+    answer(session, 3, 200, b"ok")
+    assert session.data(3) == b"ok"
+    assert session.machine.idle
+    session.useful()
+
+
+def test_what_came_for_a_tunnel_before_its_refusal_is_dropped():
+    session = tunnel(CONNECT)
+    peer = session.peer
+    session.deliver(peer.data(1, bytes(16_000)), peer.data(1, b"", end=True))
+    session.send(1, Header(ResponseHeader(403), False), Body(b"no"))
+    session.send(1, Body(b"", True))
+
+    assert [event[1] for event in session.of(1)] == ["request"]
+    assert session.machine.idle
+    session.useful()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda s: s.deliver(s.peer.rst(1)), id="reset"),
+        pytest.param(lambda s: s.deliver(s.peer.headers(1, [("content-length", "1")])), id="trailers that are none"),
+        pytest.param(lambda s: s.eof(), id="eof"),
+        pytest.param(lambda s: s.take(s.machine.transport_lost(LOST, s.now)), id="lost"),
+    ],
+)
+def test_a_client_that_does_not_wait_for_its_refusal(end):
+    session = refused()
+    end(session)
+
+    assert [event[1] for event in session.of(1)] == ["request", "failed"]
+
+
+def test_what_is_read_behind_a_refusal_is_bounded():
+    """Of what a client pushes into a tunnel that was refused, no more than linger_bytes are read, and then its window."""
+    session = refused(linger_bytes=10_000, h2_window=100_000)
+    peer = session.peer
+    sent = 0
+    while peer.streams[1].credit > 0:
+        sent += (size := min(4_000, peer.streams[1].credit))
+        session.deliver(peer.data(1, bytes(size)))
+    assert 100_000 <= sent <= 110_000
+    assert not peer.streams[1].theirs_reset, "its answer goes on"
+    session.wait(1_000.0)
+    session.send(1, Body(b"ne", True))
+
+    assert session.data(1) == b"gone"
+    assert [event[1] for event in session.of(1)] == ["request"]
+    session.wait(LIMITS.linger_timeout)
+    assert session.machine.idle
+    session.useful()
+
+
 @pytest.mark.parametrize("extended", [False, True])
 def test_a_tunnel_through_a_client(extended):
     session = make_client({Set.CONNECT: 1})

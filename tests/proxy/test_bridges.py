@@ -8,8 +8,9 @@ import pytest
 from h2.settings import SettingCodes
 
 from sansio_pingora.errors import ErrorType
-from sansio_pingora.session import websocket_accept
+from sansio_pingora.session import Sleep, websocket_accept
 from tests.proxy.ends import PAIR_IDS, PAIRS, H1Client, World
+from tests.proxy.harness import App
 
 every_pair = pytest.mark.parametrize("pair", PAIRS, ids=PAIR_IDS)
 towards_h2 = pytest.mark.parametrize("pair", PAIRS[1::2], ids=PAIR_IDS[1::2])
@@ -91,6 +92,34 @@ def test_the_answer_is_what_the_clients_version_asks_for(pair):
     assert world.ended == []
 
 
+@every_pair
+@pytest.mark.parametrize("plain", [False, True], ids=["websocket", "connect"])
+def test_a_content_length_of_0_is_not_that_of_the_tunnel(pair, plain):
+    world = World(pair, connect=plain)
+    length = (b"Content-Length", b"0")
+    if plain:
+        world.client.ask(b"CONNECT", b"a.test:443", [length])
+        assert world.origin.request.start[0] == b"CONNECT"
+        world.origin.accept()
+    else:
+        ask(world.client, fields=[length])
+        accept(world.origin)
+    world.client.raw(b"hello")
+    assert world.origin.tunnelled == b"hello"
+    world.origin.raw(b"hello yourself")
+    assert world.client.answer.body == b"hello yourself"
+
+
+@pytest.mark.parametrize("origin", ["h1", "h2"])
+@pytest.mark.parametrize("plain", [False, True], ids=["websocket", "connect"])
+def test_a_tunnel_with_a_body_is_the_client_s_fault(origin, plain):
+    world = World(("h2", origin), connect=plain)
+    length = [(b"Content-Length", b"5")]
+    world.client.ask(b"CONNECT", b"a.test:443", length) if plain else ask(world.client, fields=length)
+    assert world.client.answer.code == 1
+    assert world.origins == []
+
+
 def test_no_two_handshakes_have_the_same_key():
     world = World(("h2", "h1"))
     keys = set()
@@ -116,6 +145,72 @@ def test_a_refusal_is_an_ordinary_answer(pair, status):
     assert world.ended == [None]
     world.bench.advance(2)
     world.assert_clean()
+
+
+@pytest.mark.parametrize("origin", ["h1", "h2"])
+@pytest.mark.parametrize("plain", [False, True], ids=["extended", "plain"])
+@pytest.mark.parametrize("late", ["data", "end", "both", "trailers"])
+def test_a_refusal_is_heard_to_its_end_whatever_the_client_still_says(origin, plain, late):
+    """The connection is shared: what one stream says behind its refusal costs the others nothing."""
+    world = World(("h2", origin), connect=plain)
+    client = world.client
+    if plain:
+        tunnel = client.ask(b"CONNECT", b"b.test:443")
+    else:
+        ask(client)
+        tunnel = client.stream
+    world.origin.answer(403, body=b"hello", length=10, end=False)
+    other = client.ask()
+    if late in ("data", "both"):
+        client.more(b"under way", stream=tunnel)
+    if late in ("end", "both"):
+        client.more(end=True, stream=tunnel)
+    if late == "trailers":
+        client.more(b"x", trailers=[(b"X-Sum", b"1")], stream=tunnel)
+    assert (client.answer_to(tunnel).body, client.answer_to(tunnel).state) == (b"hello", "open")
+    first, second = (world.origins[0], world.origins[1]) if origin == "h1" else (world.origin, world.origin)
+    assert second.request.start == (b"GET", b"/")
+    second.answer()
+    if origin == "h1":
+        first.more(b"world")
+    else:
+        first.more(b"world", end=True, stream=1)
+    assert (client.answer_to(other).status, client.answer_to(other).state) == (200, "whole")
+    assert (client.answer_to(tunnel).body, client.answer_to(tunnel).state) == (b"helloworld", "whole")
+    assert world.ended == [None, None]
+    world.bench.advance(2)
+    world.assert_clean()
+
+
+@pytest.mark.parametrize("origin", ["h1", "h2"])
+def test_a_client_that_resets_amid_its_refusal(origin):
+    world = World(("h2", origin))
+    ask(world.client)
+    world.origin.answer(403, body=b"hello", length=10, end=False)
+    assert world.client.answer.status == 403
+    world.client.reset()
+    assert world.ended[0].etype is ErrorType.CONNECTION_CLOSED
+    world.bench.advance(2)
+    world.assert_clean()
+
+
+@every_pair
+@pytest.mark.parametrize("end", [False, True])
+def test_a_tunnel_that_a_filter_opens_has_nobody_who_takes_its_bytes(pair, end):
+    class Opens(App):
+        def request_filter(self, session, ctx):
+            session.accept_upgrade("websocket")
+            yield Sleep(5)
+            return True
+
+    world = World(pair, Opens())
+    ask(world.client)
+    world.client.raw(b"hello", end=end)
+    world.settle()
+    world.bench.advance(5)
+    assert world.client.answer.state == "whole"
+    assert world.ended == [None]
+    assert world.bench.errors == []
 
 
 @pytest.mark.parametrize("status", [200, 204])

@@ -129,6 +129,23 @@ def test_expect_goes_to_the_origin_whose_100_comes_back(pair):
 
 
 @every_pair
+def test_an_upload_that_does_not_wait_takes_as_long_as_it_takes(pair):
+    """An origin may omit its 100 when the body already comes (RFC 9110 section 10.1.1)."""
+    world = World(pair)
+    world.client.ask(b"POST", fields=[(b"Expect", b"100-continue")], body=b"", length=120_000, end=False)
+    for number in range(12):
+        world.settle()
+        world.bench.advance(10)
+        world.client.more(b"x" * 10_000, end=number == 11)
+    world.bench.advance(50)
+    request = world.origin.request
+    assert (len(request.body), request.state) == (120_000, "whole")
+    world.origin.answer()
+    assert (world.client.answer.status, world.ended) == (200, [None])
+    world.assert_clean()
+
+
+@every_pair
 def test_expect_that_the_origin_refuses(pair):
     world = World(pair)
     world.client.ask(b"POST", fields=[(b"Expect", b"100-continue")], body=b"", length=3, end=False)

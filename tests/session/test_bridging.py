@@ -89,7 +89,30 @@ def test_a_handshake_that_is_none(head):
 
 
 def test_a_body_of_no_bytes_is_none():
-    assert bridge(upgrade(("Content-Length", "0")), b"2", b"").request.method == b"CONNECT"
+    made = bridge(upgrade(("Content-Length", "0")), b"2", b"")
+    assert made.request.method == b"CONNECT"
+    assert "content-length" not in made.request.fields, "it would be of the bytes that follow (RFC 9113 section 8.1.1)"
+
+
+NOT_BRIDGED = {
+    "Sec-WebSocket-Accept": "x",
+    "Keep-Alive": "timeout=5",
+    "TE": "trailers",
+    "HTTP2-Settings": "AAMAAABkAAQCAAAAAAIAAAAA",
+}
+
+
+@pytest.mark.parametrize("name", NOT_BRIDGED)
+@pytest.mark.parametrize(
+    "made", [lambda field: bridge(upgrade(field), b"2", b""), lambda field: bridge(extended(field), b"1.1", b"seed")]
+)
+def test_fields_of_a_handshake_or_a_connection_end_here(name, made):
+    assert name not in made((name, NOT_BRIDGED[name])).request.fields
+
+
+def test_a_length_of_0_ends_with_the_extended_connect():
+    made = bridge(extended(("content-length", "0")), b"1.1", b"seed")
+    assert "content-length" not in made.request.fields
 
 
 # ── HTTP/2 to HTTP/1 ─────────────────────────────────────────────────────────────────
