@@ -56,7 +56,7 @@ def replay_transcript(arguments: Namespace) -> bool:
         print("\n".join(f"# {line}" for line in str(difference).splitlines()))
         if arguments.shrink:
             shown = shrink(difference)
-            print(f"# {len(shown.steps)} calls lead there")
+            print(f"# {len(shown.steps)} of {len(transcript.steps)} calls lead there")
     if arguments.test:
         print(as_test(results(shown)), end="")
     elif arguments.shrink and difference is not None:

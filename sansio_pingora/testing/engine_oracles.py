@@ -51,7 +51,7 @@ class CreditConserved(Oracle):
                 continue
             if machine._over:
                 continue
-            self.times += 1
+            world.judged[self.invariant] += 1
             unread = sum([stream.unconsumed for stream in machine._streams.values()])
             balance = machine._recv_window + machine._returned + unread
             if balance != max(machine._window, _SMALLEST):

@@ -4,43 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from sansio_pingora.machine import AT_ONCE, Closing, Event
+from sansio_pingora.testing.contracts import check_contract
 from sansio_pingora.wire import Body, Failed, Header, HttpTask, RequestHeader, ResponseHeader, UpgradedBody
 
 __all__ = ["Feedable", "cut_everywhere", "drain", "feed", "merged"]
 
 
 class Feedable(Protocol):
-    """The part of a connection that these functions use; ``ServerConnection`` has it too."""
+    """The part of a :class:`~sansio_pingora.machine.Connection` that is used here; ``ServerConnection`` has it too."""
 
     @property
     def deadline(self) -> float:
-        """See :class:`~sansio_pingora.machine.Connection`."""
+        """When handle_timeout is to be called, math.inf for never, AT_ONCE when there is more to tell already."""
 
     @property
     def closing(self) -> Closing:
-        """See :class:`~sansio_pingora.machine.Connection`."""
+        """True, or a Closing that is, once nothing more is to be received."""
 
     def receive_data(self, data: bytes, now: float) -> list[Event]:
-        """See :class:`~sansio_pingora.machine.Connection`."""
+        """Bytes of the other end; a list of events, (stream, value), [] for none."""
 
     def handle_timeout(self, now: float) -> list[Event]:
-        """See :class:`~sansio_pingora.machine.Connection`."""
+        """Time has passed; a list of events. Early or repeated calls are harmless."""
 
     def data_to_send(self) -> list[bytes]:
-        """See :class:`~sansio_pingora.machine.Connection`."""
+        """Pieces to be written, in order, handed out once; [] for none."""
 
     def send(self, stream_id: int, task: HttpTask, now: float) -> int:
-        """See :class:`~sansio_pingora.machine.Connection`."""
+        """Queue a Header, Body, Trailer or Done; the room left: 0 or less when its sender waits for Writable."""
 
     def consumed(self, stream_id: int, size: int, now: float) -> None:
-        """See :class:`~sansio_pingora.machine.Connection`."""
+        """*size* bytes of a body were used up."""
+
+
+_FEEDABLE: WeakSet[type] = WeakSet()
+"""Kinds of connections that were looked at."""
 
 
 def drain(connection: Feedable) -> bytes:
     """Everything that *connection* has to send, as one piece."""
-    return b"".join(connection.data_to_send())
+    return b"".join(_listed(connection, "data_to_send", connection.data_to_send()))
+
+
+def _listed(connection: object, call: str, returned: Any) -> Any:
+    """What a *call* of somebody's own connection returned, if it is a list or the like."""
+    if isinstance(returned, bytes | bytearray | str) or not isinstance(returned, Iterable):
+        what = "a list of bytes" if call == "data_to_send" else "a list of (stream, value)"
+        raise TypeError(f"{type(connection).__qualname__}.{call} returned {returned!r}, and {what} is asked for")
+    return returned
 
 
 def cut_everywhere(raw: bytes) -> Iterator[list[bytes]]:
@@ -71,7 +85,13 @@ def feed(connection: Feedable, pieces: Iterable[bytes], *, now: float = 0.0) -> 
     Adjacent bodies are merged, and what it says of a connection is made comparable, so that
     two segmentations of the same bytes compare equal. Nothing is delivered to a connection
     that is closing; time stands still.
+
+    :raises TypeError: *connection* lacks something of :class:`Feedable`.
     """
+    kind = type(connection)
+    if kind not in _FEEDABLE:
+        check_contract(connection, Feedable, "feed was given")
+        _FEEDABLE.add(kind)
     events: list[Event] = []
     out: list[bytes] = []
     requests: set[int] = set()
@@ -88,14 +108,14 @@ def feed(connection: Feedable, pieces: Iterable[bytes], *, now: float = 0.0) -> 
             elif stream_id in requests and getattr(value, "end", False):
                 requests.discard(stream_id)
                 connection.send(stream_id, Header(ResponseHeader(204), True), now)
-        out.extend(connection.data_to_send())
+        out.append(drain(connection))
 
     for piece in pieces:
         if connection.closing:
             break
-        take(connection.receive_data(piece, now))
+        take(_listed(connection, "receive_data", connection.receive_data(piece, now)))
         while connection.deadline == AT_ONCE and not connection.closing:
-            take(connection.handle_timeout(now))
+            take(_listed(connection, "handle_timeout", connection.handle_timeout(now)))
     return [(stream_id, _Comparable.of(value)) for stream_id, value in merged(events)], b"".join(out)
 
 

@@ -27,23 +27,21 @@ class Oracle:
     """A judge of a world: it looks, and calls ``world.broken`` when its invariant does not hold."""
 
     invariant = ""
-    """The number of what it judges."""
+    """The name of what it judges, ``I-9`` or one of your own: in reports, and in ``world.judged``."""
     also: tuple[str, ...] = ()
     """Others that it judges by the way."""
     every_step = False
-    """Whether :meth:`settled` is wanted."""
-    times = 0
-    """How often that had something to judge: counted here, since it is called so often."""
+    """Whether :meth:`settled` is to be called."""
 
     def judged(self, world: World, times: int = 1, invariant: str = "") -> None:
-        """There was something to judge, so often; *invariant* where it is not this oracle's own."""
+        """Count in ``world.judged`` what there was to judge; *invariant* where it is not this oracle's own."""
         world.judged[invariant or self.invariant] += times
 
     def settled(self, world: World, driver: Driver) -> None:
-        """A lane has settled after an input."""
+        """The machines of *driver* have done all that an input brings about; called if ``every_step``, very often."""
 
     def quiescent(self, world: World) -> None:
-        """Nothing will happen any more."""
+        """Nothing will happen any more: called at the end of ``world.settle()``."""
 
 
 class BoundedMemory(Oracle):
@@ -63,7 +61,7 @@ class BoundedMemory(Oracle):
     def settled(self, world: World, driver: Driver) -> None:
         """See :class:`Oracle`."""
         sockets = driver.sockets
-        self.times += len(sockets)
+        world.judged[self.invariant] += len(sockets)
         cap, most = self._least_cap, self._most
         for socket in sockets:
             connection: Any = socket.endpoint.connection
@@ -98,7 +96,7 @@ class NoTimerlessWait(Oracle):
         """See :class:`Oracle`."""
         if not driver.sockets:
             return
-        self.times += 1
+        world.judged[self.invariant] += 1
         if driver.lane.deadline == math.inf and not driver.filters:
             socket = next(iter(driver.sockets))
             world.broken(

@@ -205,9 +205,6 @@ class World:
         self.run(max_steps=max_steps)
         self.judged["I-15"] += self.steps  # each of them would have told of an exception
         for oracle in self.oracles:
-            if oracle.every_step:
-                self.judged[oracle.invariant] += oracle.times
-                oracle.times = 0
             oracle.quiescent(self)
 
     def watch(self, oracle: Oracle) -> None:

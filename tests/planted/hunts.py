@@ -137,7 +137,7 @@ def illegal_http2(frames, cuts):
     assert kinds[-1][1] != bytes(4)
 
 
-@given(st.websocket_frames(server=True, deflate=False), st.cuts())
+@given(st.websocket_frames(server=True, faults=True), st.cuts())
 def websocket_frames(frames, cuts):
     """Frames are told alike however they are cut: messages, pings, and how it ends."""
 

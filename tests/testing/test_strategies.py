@@ -1,10 +1,11 @@
 import subprocess
 import sys
 
+import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import RequestReceived
-from hypothesis import given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as hst
 
 from sansio_pingora.http1 import Http1Client
@@ -125,6 +126,26 @@ def test_illegal_http2_frames_end_in_goaway(frames, cuts):
 
     assert kinds[-1][0] == 7
     assert kinds[-1][1] != bytes(4)
+
+
+@settings(max_examples=60)
+@given(hst.booleans(), st.websocket_deflates(), hst.data(), st.cuts())
+def test_websocket_frames_are_legal_and_only_the_last_is_a_close(server, deflate, data, cuts):
+    frames = data.draw(st.websocket_frames(server=server, deflate=deflate))
+    session = WebSocketSession(0.0, Limits(), mask=None if server else lambda: b"mask", deflate=deflate)
+    told = [event for piece in cuts(b"".join(frames)) for event in session.receive_data(piece, 0.0)]
+
+    closes = [frame for frame in frames if frame[0] == 0x88]
+    assert closes in ([], frames[-1:])
+    ends = [event.code for event in told if isinstance(event, Closed)]
+    assert len(ends) == len(closes)
+    assert not {1002, 1007} & {*ends}
+
+
+@pytest.mark.parametrize("deflate", [True, False, "permessage-deflate"])
+def test_what_is_no_settlement_of_compression_is_refused(deflate):
+    with pytest.raises(TypeError, match="websocket_deflates"):
+        find(st.websocket_frames(server=True, deflate=deflate), lambda _: True)
 
 
 @settings(max_examples=40)

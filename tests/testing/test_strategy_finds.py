@@ -149,7 +149,7 @@ def takes_each_frame_for_a_message(talk):
     [
         (st.http2_frames(), one_at_a_time),
         (st.illegal_http2_frames(), goes_on),
-        (st.websocket_frames(server=True, deflate=False), whole_messages),
+        (st.websocket_frames(server=True), whole_messages),
         (st.websocket_conversations(), takes_each_frame_for_a_message),
         (st.websocket_conversations(), lambda talk: talk.sent("server")[-2:] != b"\x03\xe9"),  # closed by 1001
         (st.websocket_deflates(), lambda deflate: deflate is None or not deflate.server_no_context_takeover),

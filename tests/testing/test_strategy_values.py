@@ -19,7 +19,7 @@ NAMES = {
     **{kind.__name__: kind for kind in (ALPN, Deflate, HttpPeer, PeerOptions, Proxy, SocketAddr, TcpKeepalive)},
     "inf": math.inf,
 }
-ARGUMENTS = {"illegal_websocket_frames": {"server": True}, "websocket_frames": {"server": True, "deflate": True}}
+ARGUMENTS = {"illegal_websocket_frames": {"server": True}, "websocket_frames": {"server": True, "deflate": Deflate()}}
 FUNCTIONS = {"http2_frame", "websocket_frame"}  # any one frame, made by hand
 STRATEGIES = [name for name in st.__all__ if inspect.isfunction(getattr(st, name)) and name not in FUNCTIONS]
 GET = "b'GET / HTTP/1.1\\r\\nHost: example.com\\r\\n\\r\\n'"

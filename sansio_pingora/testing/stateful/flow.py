@@ -5,20 +5,48 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from sansio_pingora.http1 import Http1Client, Http1Server
 from sansio_pingora.limits import Limits
-from sansio_pingora.machine import AT_ONCE, Connection, Event, Writable
+from sansio_pingora.machine import AT_ONCE, Event, Writable
+from sansio_pingora.testing.contracts import check_contract
+from sansio_pingora.testing.feeding import Feedable, drain
 from sansio_pingora.wire import Body, Done, Header, RequestHeader, ResponseHeader, Trailer
 
-__all__ = ["FlowMachine", "FlowSide"]
+__all__ = ["FlowMachine", "FlowSide", "Flowlike"]
 
 _PIECE = 60_000  # bytes, more than any send at once
 _READ = 65_536
 _WINDOW = 66_000  # hardly more than the least that HTTP/2 allows: so stories come to its end
+
+
+class Flowlike(Feedable, Protocol):
+    """What :class:`FlowMachine` asks of both ends; see :class:`~sansio_pingora.machine.Connection`."""
+
+    @property
+    def version(self) -> bytes:
+        """b"2" where each message has a window of limits.h2_window; else limits.high_water bounds what is held."""
+
+    @property
+    def want_read(self) -> bool:
+        """False: nothing more is delivered, until enough was consumed."""
+
+    @property
+    def starved(self) -> bool:
+        """A sender waits for Writable, and write_resumed is to be called when everything was taken."""
+
+    def write_paused(self, now: float) -> None:
+        """The transport holds as much as it will."""
+
+    def write_resumed(self, now: float) -> list[Event]:
+        """The transport takes bytes again: Writable for each stream that waits and may go on."""
+
+    def open_stream(self, now: float) -> int | None:
+        """Of a client: a stream for a request, or None while there is none."""
 
 
 class _Message:
@@ -46,7 +74,7 @@ def _bytes(number: int, at: int, size: int) -> bytes:
 class FlowSide:
     """One end: its connection, what it has put out, and its transport."""
 
-    def __init__(self, name: str, connection: Connection) -> None:
+    def __init__(self, name: str, connection: Flowlike) -> None:
         self.name = name
         self.connection = connection
         self.wire = b""
@@ -68,12 +96,13 @@ class FlowMachine(RuleBasedStateMachine):
     """What is sent arrives, in order and once; who waits is told to go on; nobody holds more than the limits say.
 
     Override :meth:`make` for connections of your own: it gives a client and a server whose bytes go to each other.
+    docs/own-machines.md has what they must do.
     At the end of each story everything that was received is used up, and every message has to come to its end.
     """
 
     sides: tuple[FlowSide, FlowSide] | tuple[()] = ()
 
-    def make(self, limits: Limits) -> tuple[Connection, Connection]:
+    def make(self, limits: Limits) -> tuple[Flowlike, Flowlike]:
         """The client and the server under test."""
         return Http1Client(limits), Http1Server(0.0, limits)
 
@@ -82,7 +111,13 @@ class FlowMachine(RuleBasedStateMachine):
         """A connection, over a transport that takes *mark* bytes before it asks for a pause."""
         self.limits = Limits(high_water=high_water, h2_window=_WINDOW, h2_connection_window=_WINDOW + 10_000)
         self.mark = mark
-        client, server = self.make(self.limits)
+        made: Any = self.make(self.limits)
+        said = f"{type(self).__name__}.make() returned"
+        if not isinstance(made, tuple) or len(made) != 2:
+            raise TypeError(f"{said} {made!r}, and a pair is asked for: the client, and the server")
+        client, server = made
+        check_contract(client, Flowlike, f"{said} as the client")
+        check_contract(server, Flowlike, f"{said} as the server", without=["open_stream"])
         self.sides = (FlowSide("the client", client), FlowSide("the server", server))
         self.asked = 0
         self.steady = True
@@ -106,7 +141,7 @@ class FlowMachine(RuleBasedStateMachine):
             connection = side.connection
             while connection.deadline == AT_ONCE:
                 self.take(side, connection.handle_timeout(0.0))
-            side.wire += b"".join(connection.data_to_send())
+            side.wire += drain(connection)
             if len(side.wire) > self.mark:
                 if not side.paused:
                     side.paused = True
@@ -116,7 +151,7 @@ class FlowMachine(RuleBasedStateMachine):
                 self.take(side, connection.write_resumed(0.0))
             elif connection.starved:
                 self.take(side, connection.write_resumed(0.0))
-            side.wire += b"".join(connection.data_to_send())
+            side.wire += drain(connection)
 
     def take(self, side: FlowSide, events: Sequence[Event]) -> None:
         """Events of one end."""

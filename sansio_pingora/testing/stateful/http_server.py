@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from sansio_pingora.machine import AT_ONCE
 from sansio_pingora.session import ServerConnection
+from sansio_pingora.testing.contracts import check_contract
 from sansio_pingora.testing.feeding import Feedable, drain
 from sansio_pingora.testing.reader import StrictReader
 from sansio_pingora.testing.strategies import http1_requests
@@ -30,6 +31,7 @@ class HttpServerMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.connection: Feedable = self.make()
+        check_contract(self.connection, Feedable, f"{type(self).__name__}.make() returned")
         self.reader = StrictReader(requests=False)
         self.sent = 0
         """Requests that were delivered whole."""

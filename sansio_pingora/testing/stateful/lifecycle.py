@@ -28,6 +28,7 @@ from sansio_pingora.server import (
     StopSending,
 )
 from sansio_pingora.services import FailurePolicy, ServiceGraph
+from sansio_pingora.testing.contracts import check_contract
 
 __all__ = ["LifecycleMachine", "Lifecyclelike"]
 
@@ -42,42 +43,41 @@ class Lifecyclelike(Protocol):
 
     @property
     def deadline(self) -> float:
-        """When to call :meth:`handle_timeout`."""
+        """When handle_timeout is to be called, math.inf for never."""
 
     @property
     def running(self) -> Any:
-        """The names of the services that run."""
+        """The names of the services that were started and have not ended, in any order."""
 
     def bootstrap(self, now: float) -> None:
-        """Begin."""
+        """Begin: called once, first of all."""
 
     def service_ready(self, name: str, now: float) -> None:
-        """*name* is up."""
+        """*name* is up; of one that does not run, or is up already, it changes nothing."""
 
     def service_ended(self, name: str, error: str | None, now: float) -> None:
-        """*name* runs no more."""
+        """*name*, which ran, runs no more; *error* is None when it has done its work."""
 
     def signal(self, signal: ShutdownSignal, now: float) -> None:
-        """The server was asked to end."""
+        """The server was asked to end, or to hand over: a move where SIGNALS has one, else nothing."""
 
     def handed_over(self, now: float) -> None:
-        """The new process has acknowledged."""
+        """The new process has acknowledged; while nothing is being handed over it changes nothing."""
 
     def hand_over_failed(self, why: str, now: float) -> None:
-        """There is no new process."""
+        """There is no new process; while nothing is being handed over it changes nothing."""
 
     def handle_timeout(self, now: float) -> None:
-        """Time has passed."""
+        """Time has passed; early or repeated calls are harmless."""
 
     def take_commands(self) -> list[LifecycleCommand]:
-        """Every command since the last call."""
+        """Every command since the last call, in order, of the kinds of LifecycleCommand; [] for none."""
 
 
 class LifecycleMachine(RuleBasedStateMachine):
     """Services start behind what they need, phases follow the table, signals are heard, and it ends in time, once.
 
-    Override :meth:`make` for a lifecycle of your own, with the methods and commands of
-    :class:`~sansio_pingora.server.ServerLifecycle`.
+    Override :meth:`make` for a lifecycle of your own: docs/own-machines.md has what it must do.
     """
 
     def __init__(self) -> None:
@@ -89,6 +89,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             graph.add_dependency(name, needs)
         policies = dict(zip(_NAMES, _POLICIES, strict=True))
         self.machine: Lifecyclelike = self.make(graph, policies, grace_period=_GRACE, stop_timeout=_STOP)
+        check_contract(self.machine, Lifecyclelike, f"{type(self).__name__}.make() returned")
         self.now = 0.0
         self.running: set[str] = set()
         self.ready: set[str] = set()
@@ -110,6 +111,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         """Take its commands, and judge them."""
         self.steady = False
         for command in self.machine.take_commands():
+            assert isinstance(command, LifecycleCommand), f"{command!r} is no command of a lifecycle"
             assert not self.exits or isinstance(command, Report), f"{command} after the end"
             match command:
                 case StartService(name):
@@ -195,6 +197,8 @@ class LifecycleMachine(RuleBasedStateMachine):
         while self.machine.deadline <= until:
             self.now = max(self.now, self.machine.deadline)
             self.machine.handle_timeout(self.now)
+            deadline = self.machine.deadline
+            assert deadline > self.now, f"the deadline is {deadline} still, and handle_timeout was called at {self.now}"
             self.obey()
         self.now = until
         self.machine.handle_timeout(self.now)
@@ -203,7 +207,8 @@ class LifecycleMachine(RuleBasedStateMachine):
     @invariant()
     def knows_what_runs(self) -> None:
         """It counts what it started."""
-        assert set(self.machine.running) == self.running
+        told = set(self.machine.running)
+        assert told == self.running, f"running is {sorted(told)}, and started and not ended are {sorted(self.running)}"
 
     @invariant()
     def ends_in_time(self) -> None:

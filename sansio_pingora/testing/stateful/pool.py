@@ -2,82 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Hashable
-from typing import Any, Protocol
+from collections.abc import Collection
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sansio_pingora.connectors import CloseConnection, CloseReason, ConnectionPool, Grant, WaitTimedOut
 from sansio_pingora.errors import LocalProtocolError
+from sansio_pingora.testing.contracts import check_contract
+from sansio_pingora.testing.stateful.pool_contract import MULTIPLEXED, QUEUE, Closes, Poollike, is_alike
 
 __all__ = ["PoolMachine", "Pooled", "Poollike"]
 
 KEYS = st.sampled_from(["a", "b"])
 TIMES = st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0])
 PICK = st.integers(0, 9)
-
-
-class Poollike(Protocol):
-    """What :class:`PoolMachine` asks of a pool; see :class:`~sansio_pingora.connectors.ConnectionPool`."""
-
-    @property
-    def deadline(self) -> float:
-        """When to call :meth:`handle_timeout`."""
-
-    @property
-    def idle(self) -> int:
-        """Idle connections, over all peers."""
-
-    @property
-    def waiting(self) -> int:
-        """Who waits, over all peers."""
-
-    def connections(self, key: Hashable) -> int:
-        """Connections under *key*: idle, busy, and reserved."""
-
-    def acquire(self, key: Hashable, now: float) -> Any:
-        """The most recently used idle connection under *key*, or None."""
-
-    def share(self, handle: Any, now: float) -> bool:
-        """One exchange more on a busy connection."""
-
-    def reserve(self, key: Hashable) -> bool:
-        """Room for one more connection under *key*."""
-
-    def establish(self, key: Hashable, handle: Any, now: float) -> None:
-        """The connection that room was reserved for exists."""
-
-    def abandon(self, key: Hashable) -> None:
-        """The connection that room was reserved for will not come."""
-
-    def wait(self, key: Hashable, waiter: Any, now: float) -> None:
-        """Queue *waiter*."""
-
-    def cancel(self, waiter: Any) -> bool:
-        """*waiter* waits no more."""
-
-    def waits(self, key: Hashable) -> bool:
-        """Somebody waits under *key*."""
-
-    def take_waiter(self, key: Hashable) -> Any:
-        """Who waits longest under *key*."""
-
-    def release(self, handle: Any, now: float, idle_timeout: float | None = None) -> None:
-        """Give back a busy connection."""
-
-    def discard(self, handle: Any) -> None:
-        """Forget a connection."""
-
-    def handle_timeout(self, now: float) -> None:
-        """Time has passed."""
-
-    def drain(self) -> None:
-        """Close what is idle."""
-
-    def take_commands(self) -> list[Any]:
-        """Every command given since the last call."""
 
 
 class Pooled:
@@ -96,10 +38,12 @@ class Pooled:
 class PoolMachine(RuleBasedStateMachine):
     """Most recent first, the oldest closed first, nothing handed out that expired, nobody who waits forgotten.
 
-    Override :meth:`make` for a pool of your own, with the methods and commands of
-    :class:`~sansio_pingora.connectors.ConnectionPool`.
+    Override :meth:`make` for a pool of your own: docs/own-machines.md has what it must do. An option that your
+    ``make`` does not take is none that your pool has, and nothing is asked of it there.
     """
 
+    multiplexed = True
+    """False: a connection carries one exchange at a time, and nobody calls ``share``, ``waits`` and ``take_waiter``."""
     pool: Poollike
 
     def make(
@@ -125,28 +69,43 @@ class PoolMachine(RuleBasedStateMachine):
 
     @initialize(
         size=st.sampled_from([4, 3, 2, 1, 0]),
-        cap=st.sampled_from([3, 2, 1, None]),
+        max_per_peer=st.sampled_from([3, 2, 1, None]),
         idle_timeout=st.sampled_from([5.0, 5.0, 2.0, 0.0]),
-        lifetime=st.sampled_from([None, None, 4.0]),
-        requests=st.sampled_from([None, None, 3, 1]),
+        wait_timeout=st.just(4.0),
+        max_lifetime=st.sampled_from([None, None, 4.0]),
+        max_requests=st.sampled_from([None, None, 3, 1]),
     )
     def start(
-        self, size: int, cap: int | None, idle_timeout: float, lifetime: float | None, requests: int | None
+        self,
+        size: int,
+        idle_timeout: float,
+        max_per_peer: int | None,
+        wait_timeout: float,
+        max_lifetime: float | None,
+        max_requests: int | None,
     ) -> None:
         """A pool, and an empty model."""
-        self.pool = self.make(
-            size=size,
-            idle_timeout=idle_timeout,
-            max_per_peer=cap,
-            wait_timeout=4.0,
-            max_lifetime=lifetime,
-            max_requests=requests,
-        )
-        self.size = size
-        self.cap = math.inf if cap is None else cap
-        self.idle_timeout = idle_timeout
-        self.lifetime = math.inf if lifetime is None else lifetime
-        self.max_requests = math.inf if requests is None else requests
+        options: dict[str, Any] = {
+            "size": size,
+            "idle_timeout": idle_timeout,
+            "max_per_peer": max_per_peer,
+            "wait_timeout": wait_timeout,
+            "max_lifetime": max_lifetime,
+            "max_requests": max_requests,
+        }
+        taken = self._taken(options)
+        self.pool = self.make(**taken)
+        self.queues = "max_per_peer" in taken
+        without = (() if self.multiplexed else MULTIPLEXED) + (() if self.queues else QUEUE)
+        check_contract(self.pool, Poollike, f"{type(self).__name__}.make() returned", without=without)
+        self.has_waiters_served = self.multiplexed and self.queues
+        limits = {name: math.inf if taken.get(name) is None else taken[name] for name in options}
+        self.size = limits["size"]
+        self.cap = limits["max_per_peer"]
+        self.idle_timeout = limits["idle_timeout"]
+        self.wait_timeout = limits["wait_timeout"]
+        self.lifetime = limits["max_lifetime"]
+        self.max_requests = limits["max_requests"]
         self.now = 0.0
         self.count = 0
         self.conns: list[Pooled] = []
@@ -155,8 +114,20 @@ class PoolMachine(RuleBasedStateMachine):
         self.waiters: list[tuple[str, str, float]] = []
         """Who, for which key, until when; oldest first."""
         self.draining = False
+        self.given: list[object] = []
+        """Commands of the pool that were not compared yet."""
         self.expected: list[object] = []
-        """Commands."""
+
+    def _taken(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Those of *options* that :meth:`make` takes."""
+        parameters = inspect.signature(self.make).parameters.values()
+        if any(each.kind is each.VAR_KEYWORD for each in parameters):
+            return options
+        for each in parameters:
+            if each.default is each.empty and each.name not in options:
+                who, known = type(self).__name__, ", ".join(options)
+                raise TypeError(f"{who}.make() takes {each.name}, and the options of a pool are {known}")
+        return {each.name: options[each.name] for each in parameters if each.name in options}
 
     # ── the model ────────────────────────────────────────────────────────────────────
 
@@ -174,10 +145,29 @@ class PoolMachine(RuleBasedStateMachine):
         """Connections and reservations under *key*."""
         return sum(c.key == key for c in self.conns) + self.reserved.count(key)
 
-    def close(self, conn: Pooled, reason: CloseReason) -> None:
-        """The pool is to close *conn*."""
+    def close(self, conn: Pooled, reasons: Collection[CloseReason]) -> None:
+        """The pool is to close *conn*, for any one of *reasons*."""
         self.conns.remove(conn)
-        self.expected.append(CloseConnection(conn.handle, reason))
+        self.expected.append(Closes(conn.handle, reasons))
+
+    def expired(self, key: str | None = None) -> list[Pooled]:
+        """Those of the idle ones whose time is over."""
+        return [conn for conn in self.idle(key) if conn.expires is not None and conn.expires <= self.now]
+
+    def late(self) -> list[str]:
+        """Who has waited for as long as may be."""
+        return [waiter for waiter, _, until in self.waiters if until <= self.now]
+
+    def hear(self) -> None:
+        """Take the pool's commands. What time has ended it may end whenever it likes, up to ``handle_timeout``."""
+        for command in self.pool.take_commands():
+            match command:
+                case CloseConnection(handle, CloseReason.EXPIRED) if handle in [c.handle for c in self.expired()]:
+                    self.conns = [conn for conn in self.conns if conn.handle != handle]
+                case WaitTimedOut(waiter) if waiter in self.late():
+                    self.waiters = [entry for entry in self.waiters if entry[0] != waiter]
+                case _:
+                    self.given.append(command)
 
     def room_came_free(self, key: str) -> None:
         """The pool is to give the room to whoever waits longest."""
@@ -203,25 +193,26 @@ class PoolMachine(RuleBasedStateMachine):
     def acquire(self, key: str, at_once: bool) -> None:
         """Somebody wants a connection."""
         handle = self.pool.acquire(key, self.now)
+        self.hear()
         for conn in reversed(self.idle(key)):
-            assert conn.expires is not None
-            if conn.expires > self.now:
+            if conn not in self.expired():
                 conn.expires = None
                 conn.requests += 1
-                assert handle == conn.handle, f"got {handle}, the most recent is {conn.handle}"
+                assert handle == conn.handle, f"acquire gave {handle!r}, and {conn.handle} was released last"
                 return
-            self.close(conn, CloseReason.EXPIRED)
-        assert handle is None, f"got {handle} where nothing is idle"
+        assert handle is None, f"acquire gave {handle!r}, where nothing is idle that has not expired"
+        left = [conn.handle for conn in self.idle(key)]
+        assert not left, f"acquire gave None and has not closed {left}, which expired under the same key"
         if self.pool.reserve(key):
-            assert self.total(key) < self.cap, "more connections than a peer may have"
+            assert self.total(key) < self.cap, "reserve gave room for more connections than max_per_peer"
             self.reserved.append(key)
             if at_once:
                 self.dialled(pick=len(self.reserved) - 1, works=True)
         else:
-            assert self.total(key) == self.cap, "no room, though the peer has fewer than it may"
+            assert self.total(key) == self.cap, f"reserve gave no room, and there are {self.total(key)} of {self.cap}"
             waiter = f"w{self.next_number()}"
             self.pool.wait(key, waiter, self.now)
-            self.waiters.append((waiter, key, self.now + 4.0))
+            self.waiters.append((waiter, key, self.now + self.wait_timeout))
 
     @precondition(lambda self: self.reserved)
     @rule(pick=PICK, works=st.booleans())
@@ -236,26 +227,38 @@ class PoolMachine(RuleBasedStateMachine):
             self.pool.abandon(key)
             self.room_came_free(key)
 
+    @precondition(lambda self: self.awaited())
+    @rule(pick=PICK)
+    def a_dial_fails_while_somebody_waits(self, pick: int) -> None:
+        """The room that it had is the only one that comes free, perhaps."""
+        awaited = self.awaited()
+        self.dialled(pick=self.reserved.index(awaited[pick % len(awaited)]), works=False)
+
+    def awaited(self) -> list[str]:
+        """The keys under which room is reserved, and somebody waits."""
+        return [key for key in self.reserved if any(entry[1] == key for entry in self.waiters)]
+
     @precondition(some_are_busy)
     @rule(pick=PICK, timeout=st.sampled_from([None, None, 7.0, 1.0, 0.0]))
     def release(self, pick: int, timeout: float | None) -> None:
         """An exchange is complete."""
         conn = self.busy(pick)
         self.pool.release(conn.handle, self.now, timeout)
-        expires = min(self.now + (self.idle_timeout if timeout is None else timeout), conn.born + self.lifetime)
-        if self.draining:
-            reason = CloseReason.DRAINED
-        elif conn.requests >= self.max_requests:
-            reason = CloseReason.WORN_OUT
-        elif conn.born + self.lifetime <= self.now:
-            reason = CloseReason.EXPIRED
-        elif expires <= self.now or self.size == 0:
-            reason = CloseReason.NOT_KEPT
+        self.hear()
+        kept = self.idle_timeout if timeout is None else timeout
+        retires = conn.born + self.lifetime
+        holds = {
+            CloseReason.DRAINED: self.draining,
+            CloseReason.WORN_OUT: conn.requests >= self.max_requests,
+            CloseReason.EXPIRED: retires <= self.now,
+            CloseReason.NOT_KEPT: kept <= 0 or self.size == 0,
+            CloseReason.EVICTED: self.size == 0,
+        }
+        if reasons := [reason for reason, does in holds.items() if does]:
+            self.close(conn, reasons)
+            self.room_came_free(conn.key)
         else:
-            self._keep(conn, expires)
-            return
-        self.close(conn, reason)
-        self.room_came_free(conn.key)
+            self._keep(conn, min(self.now + kept, retires))
 
     def _keep(self, conn: Pooled, expires: float) -> None:
         for entry in self.waiters:
@@ -267,31 +270,35 @@ class PoolMachine(RuleBasedStateMachine):
         conn.expires = expires
         conn.released = self.next_number()
         if len(self.idle()) > self.size:
-            self.close(self.idle()[0], CloseReason.EVICTED)
+            self.close(self.idle()[0], [CloseReason.EVICTED])
 
     @precondition(lambda self: self.waiters)
     @rule(pick=PICK)
     def cancel(self, pick: int) -> None:
         """Who waits has enough of it."""
         waiter = self.waiters.pop(pick % len(self.waiters))[0]
-        assert self.pool.cancel(waiter)
-        assert not self.pool.cancel(waiter)
+        assert self.pool.cancel(waiter), f"cancel says that {waiter} did not wait"
+        assert not self.pool.cancel(waiter), f"cancel says that {waiter} waits still"
 
-    @precondition(some_are_busy)
+    @precondition(lambda self: self.multiplexed and self.some_are_busy())
     @rule(pick=PICK)
     def share(self, pick: int) -> None:
         """One exchange more on a connection that has others."""
         conn = self.busy(pick)
         fresh = conn.requests < self.max_requests and self.now < conn.born + self.lifetime
-        assert self.pool.share(conn.handle, self.now) is fresh
+        told = self.pool.share(conn.handle, self.now)
+        assert told is fresh, f"share gave {told!r} after {conn.requests} requests in {self.now - conn.born} s"
         conn.requests += fresh
 
+    @precondition(lambda self: self.has_waiters_served)
     @rule(key=KEYS)
     def a_waiter_is_served_otherwise(self, key: str) -> None:
         """There was room on a connection in use."""
         waiting = [entry for entry in self.waiters if entry[1] == key]
-        assert self.pool.waits(key) is bool(waiting)
-        assert self.pool.take_waiter(key) == (waiting[0][0] if waiting else None)
+        told, first = self.pool.waits(key), waiting[0][0] if waiting else None
+        assert told is bool(waiting), f"waits gave {told!r}, and {len(waiting)} wait"
+        taken = self.pool.take_waiter(key)
+        assert taken == first, f"take_waiter gave {taken!r}, and {first!r} waits longest"
         if waiting:
             self.waiters.remove(waiting[0])
 
@@ -338,16 +345,12 @@ class PoolMachine(RuleBasedStateMachine):
     def notice(self) -> None:
         """The pool is told of the time, and gives up what has had its own."""
         self.pool.handle_timeout(self.now)
-        expired = [c for c in self.idle() if c.expires is not None and c.expires <= self.now]
-        late = [entry for entry in self.waiters if entry[2] <= self.now]
-        self.conns = [c for c in self.conns if c not in expired]
-        self.waiters = [entry for entry in self.waiters if entry not in late]
-        # In which order those close that expired since the last look is nobody's concern.
-        commands = self.pool.take_commands()
-        closed = {c.handle for c in commands if isinstance(c, CloseConnection) and c.reason is CloseReason.EXPIRED}
-        assert closed == {c.handle for c in expired}
-        assert commands[len(expired) :] == [WaitTimedOut(entry[0]) for entry in late]
-        assert self.pool.deadline > self.now
+        self.hear()
+        left = [conn.handle for conn in self.expired()]
+        assert not left, f"handle_timeout has not closed {left}, which expired"
+        assert not self.late(), f"handle_timeout has not told {self.late()} that they waited for too long"
+        deadline = self.pool.deadline
+        assert deadline > self.now, f"the deadline is {deadline} still, and handle_timeout was called at {self.now}"
 
     @precondition(lambda self: self.idle())
     @rule(pick=PICK)
@@ -358,7 +361,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.pool.release(conn.handle, self.now)
         except LocalProtocolError:
             return
-        raise AssertionError(f"{conn.handle} was given back twice")
+        raise AssertionError(f"release took {conn.handle} twice, without a LocalProtocolError")
 
     @precondition(lambda self: self.count > 25)
     @rule()
@@ -366,8 +369,9 @@ class PoolMachine(RuleBasedStateMachine):
         """The server ends."""
         self.pool.drain()
         self.draining = True
+        self.hear()
         for conn in self.idle():
-            self.close(conn, CloseReason.DRAINED)
+            self.close(conn, [CloseReason.DRAINED])
 
     # ── after every step ─────────────────────────────────────────────────────────────
 
@@ -375,13 +379,18 @@ class PoolMachine(RuleBasedStateMachine):
     def agrees(self) -> None:
         """The pool gave the commands that the model expects, and counts what the model counts."""
         pool = self.pool
-        assert pool.take_commands() == self.expected
-        self.expected = []
-        assert pool.idle == len(self.idle()) <= self.size
-        assert pool.waiting == len(self.waiters)
+        self.hear()
+        assert is_alike(self.given, self.expected), f"the commands are {self.given}, and should be {self.expected}"
+        self.given, self.expected = [], []
+        idle = len(self.idle())
+        assert pool.idle == idle, f"idle is {pool.idle}, and {idle} are"
+        if self.queues:
+            assert pool.waiting == len(self.waiters), f"waiting is {pool.waiting}, and {len(self.waiters)} do"
         for key in "ab":
-            assert pool.connections(key) == self.total(key) <= self.cap
+            counted, total = pool.connections(key), self.total(key)
+            assert counted == total <= self.cap, f"connections({key!r}) is {counted}, and there are {total}"
             if any(entry[1] == key for entry in self.waiters):
-                assert self.total(key) == self.cap
-                assert not self.idle(key)
-        assert pool.deadline <= min(self.due(), default=math.inf), "something is due before the deadline"
+                assert total == self.cap, f"somebody waits under {key!r}, and there is room"
+                assert not self.idle(key), f"somebody waits under {key!r}, and a connection is idle"
+        first = min(self.due(), default=math.inf)
+        assert pool.deadline <= first, f"the deadline is {pool.deadline}, and something is due at {first}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import AT_ONCE
+from sansio_pingora.testing.contracts import check_contract
 from sansio_pingora.testing.strategies import websocket_deflates
 from sansio_pingora.websocket import Closed, Deflate, MessagePart, Pong, State, WebSocketEvent, WebSocketSession
 
-__all__ = ["WebSocketMachine", "WebSocketSide"]
+__all__ = ["WebSocketMachine", "WebSocketSide", "WebSocketlike"]
 
 _MASK = b"\x11\x22\x33\x44"
 _LIMITS = Limits(ws_max_message=1 << 30, ws_max_fragments=1 << 10)  # more than a story says in one message
@@ -19,10 +22,44 @@ _PIECES = (
 )
 
 
+class WebSocketlike(Protocol):
+    """What :class:`WebSocketMachine` asks of each end; see :class:`~sansio_pingora.websocket.WebSocketSession`."""
+
+    @property
+    def deadline(self) -> float:
+        """When handle_timeout is to be called, math.inf for never, AT_ONCE when there is more to tell already."""
+
+    @property
+    def state(self) -> State:
+        """State.OPEN while it may send; send and ping are called in no other state."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the closing handshake has come to its end."""
+
+    def receive_data(self, data: bytes, now: float) -> list[WebSocketEvent]:
+        """Bytes of the other end: MessagePart, Ping, Pong and Closed, which is the last; pings are answered here."""
+
+    def handle_timeout(self, now: float) -> list[WebSocketEvent]:
+        """Time has passed; early or repeated calls are harmless."""
+
+    def data_to_send(self) -> list[bytes]:
+        """Pieces to be written, in order, handed out once; [] for none."""
+
+    def send(self, data: str | bytes, *, last: bool = True) -> None:
+        """Send a message, or with last=False a part of one, whose others follow."""
+
+    def ping(self, data: bytes) -> None:
+        """Send a ping with *data*."""
+
+    def close(self, code: int, reason: str, *, now: float) -> None:
+        """Begin the closing handshake; called in any state, and nothing where it has begun."""
+
+
 class WebSocketSide:
     """One end: its session, what it has said, and what it has heard."""
 
-    def __init__(self, session: WebSocketSession) -> None:
+    def __init__(self, session: WebSocketlike) -> None:
         self.session = session
         self.said: list[str | bytes] = []
         self.heard: list[str | bytes] = []
@@ -72,11 +109,11 @@ class WebSocketMachine(RuleBasedStateMachine):
     now: float
     sides: tuple[WebSocketSide, WebSocketSide] | tuple[()] = ()
 
-    def make_client(self, deflate: Deflate | None) -> WebSocketSession:
+    def make_client(self, deflate: Deflate | None) -> WebSocketlike:
         """The client."""
         return WebSocketSession(0.0, _LIMITS, deflate=deflate, mask=lambda: _MASK)
 
-    def make_server(self, deflate: Deflate | None) -> WebSocketSession:
+    def make_server(self, deflate: Deflate | None) -> WebSocketlike:
         """The server."""
         return WebSocketSession(0.0, _LIMITS, deflate=deflate)
 
@@ -84,7 +121,10 @@ class WebSocketMachine(RuleBasedStateMachine):
     def begin(self, deflate: Deflate | None) -> None:
         """A handshake has settled *deflate*."""
         self.now = 0.0
-        self.sides = (WebSocketSide(self.make_client(deflate)), WebSocketSide(self.make_server(deflate)))
+        client, server = self.make_client(deflate), self.make_server(deflate)
+        check_contract(client, WebSocketlike, f"{type(self).__name__}.make_client() returned")
+        check_contract(server, WebSocketlike, f"{type(self).__name__}.make_server() returned")
+        self.sides = (WebSocketSide(client), WebSocketSide(server))
 
     @rule(which=st.integers(0, 1), data=_PIECES, last=st.booleans())
     def say(self, which: int, data: str | bytes, last: bool) -> None:

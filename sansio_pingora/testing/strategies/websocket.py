@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from hypothesis import strategies as st
 
 from sansio_pingora.websocket import Deflate, handshake_request, judge_request
+from sansio_pingora.websocket.deflate import Deflater
 from sansio_pingora.websocket.frames import Opcode, frame_head, masked
 from sansio_pingora.wire import RequestHeader, ResponseHeader
 
@@ -27,7 +27,8 @@ _MASK = b"\x11\x22\x33\x44"
 
 _TEXTS = st.text(max_size=12) | st.sampled_from(["é" * 300, "x" * 126, "\U0001f40d" * 70])
 _BYTES = st.binary(max_size=12) | st.sampled_from([b"\xfe" * 125, b"y" * 126, bytes(range(256)) * 20, bytes(70_000)])
-_CODES = st.sampled_from([1000, 1001, 1011, 1013, 3000, 4999, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000])
+_LEGAL_CODES = [1000, 1001, 1011, 1013, 3000, 4999]
+_CODES = st.sampled_from([*_LEGAL_CODES, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000])
 
 
 def websocket_frame(opcode: int, data: bytes, *, fin: bool = True, rsv: int = 0, mask: bytes | None = _MASK) -> bytes:
@@ -42,27 +43,55 @@ def _pieces(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(bounds)] or [b""]
 
 
+def _packer(deflate: Deflate | None, *, server: bool) -> Callable[[bytes], bytes] | None:
+    """What compresses the messages towards that end, each with what came before it where that was settled."""
+    if deflate is None:
+        return None
+    if server:
+        bits, alone = deflate.client_max_window_bits, deflate.client_no_context_takeover
+    else:
+        bits, alone = deflate.server_max_window_bits, deflate.server_no_context_takeover
+    deflater = Deflater(bits, keep=not alone)
+    return lambda data: deflater.deflate(data, True)
+
+
 @st.composite
 def websocket_frames(
-    draw: st.DrawFn, *, server: bool, deflate: bool, amid: bool = True, ends: bool = True
+    draw: st.DrawFn,
+    *,
+    server: bool,
+    deflate: Deflate | None = None,
+    amid: bool = True,
+    ends: bool = True,
+    faults: bool = False,
 ) -> list[bytes]:
-    """Frames towards a *server* or a client: messages in any number of frames, faults, closes, and pings.
+    """Legal frames towards a *server* or a client: messages in any number of frames, pings, pongs, perhaps a close.
 
-    *deflate*: some messages are compressed; *amid*: pings come between the frames of a message, too; *ends*: it may
-    end, by a close or by a fault.
+    *deflate*: what was settled about compression, as :func:`websocket_deflates` gives it: some messages are
+    compressed; None: none is. *amid*: pings come between the frames of a message, too. *ends*: a close may be the
+    last. *faults*: anything may come of what is illegal, closes with any code and frames behind them too.
     """
-    kinds = ["message", "message", "message", "ping", "pong", *(("close", "fault") if ends else ())]
+    if deflate is not None and not isinstance(deflate, Deflate):
+        raise TypeError(
+            f"deflate={deflate!r}: a Deflate of sansio_pingora.websocket is asked for, as websocket_deflates() gives "
+            f"it, or None for no compression"
+        )
+    kinds = ["message", "message", "message", "ping", "pong"]
+    if faults or ends:
+        kinds.append("close")
+    if faults:
+        kinds.append("fault")
     mask = _MASK if server else None
-    compressor = zlib.compressobj(wbits=-15)
+    pack = _packer(deflate, server=server)
     frames: list[bytes] = []
     for _ in range(draw(st.integers(0, 8))):
         kind = draw(st.sampled_from(kinds))
         if kind == "message":
             text = draw(st.booleans())
             data = draw(_TEXTS).encode() if text else draw(_BYTES)
-            packed = deflate and draw(st.booleans())
-            if packed:
-                data = (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+            packed = False
+            if pack is not None and (packed := draw(st.booleans())):
+                data = pack(data)
             pieces = _pieces(data, draw(st.lists(st.integers(0, 99), max_size=3)))
             for at, piece in enumerate(pieces):
                 opcode = Opcode.CONTINUATION if at else Opcode.TEXT if text else Opcode.BINARY
@@ -75,9 +104,13 @@ def websocket_frames(
                 websocket_frame(Opcode.PING if kind == "ping" else Opcode.PONG, draw(st.binary(max_size=9)), mask=mask)
             )
         elif kind == "close":
-            reason = draw(st.sampled_from([b"", b"bye", "é".encode(), b"\xff"]))
-            body = draw(st.sampled_from([b"", b"\x03"]) | _CODES.map(lambda code: code.to_bytes(2, "big")))
+            reasons = [b"", b"bye", "é".encode(), b"\xff"]
+            reason = draw(st.sampled_from(reasons if faults else reasons[:-1]))
+            codes = (_CODES if faults else st.sampled_from(_LEGAL_CODES)).map(lambda code: code.to_bytes(2, "big"))
+            body = draw(st.sampled_from([b"", b"\x03"] if faults else [b""]) | codes)
             frames.append(websocket_frame(Opcode.CLOSE, body + reason if len(body) == 2 else body, mask=mask))
+            if not faults:
+                break
         else:
             any_opcode = draw(st.integers(0, 15))
             frames.append(
@@ -131,12 +164,12 @@ def illegal_websocket_frames(draw: st.DrawFn, *, server: bool) -> tuple[list[byt
     else:
         chosen = draw(st.sampled_from(_ILLEGAL))  # first: behind the others it would hardly vary
         illegal = [websocket_frame(opcode, data, fin=fin, rsv=rsv, mask=mask) for opcode, data, fin, rsv in chosen]
-    legal = websocket_frames(server=server, deflate=False, ends=False)
+    legal = websocket_frames(server=server, ends=False)
     return draw(legal), illegal, draw(legal)
 
 
 def websocket_deflates() -> st.SearchStrategy[Deflate | None]:
-    """What a handshake may have settled about compression."""
+    """What a handshake may have settled about compression: for ``WebSocketSession`` and :func:`websocket_frames`."""
     return st.none() | st.builds(
         Deflate,
         server_no_context_takeover=st.booleans(),
