@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -341,15 +340,9 @@ def _listening_for(
     more: Mapping[signal.Signals, Callable[[], None]] | None = None,
 ) -> Any:
     """A context in which *runner* hears what is asked of it; *more* goes before what is done at signals."""
+    posix = import_module("sansio_pingora_posix")
     if args.shutdown_signal is not None:
-        watch = args.shutdown_signal
-
-        def listen() -> None:
-            while True:
-                runner.signal(watch.recv())
-
-        threading.Thread(target=listen, name="sansio-pingora-shutdown", daemon=True).start()
-        return nullcontext()
+        return posix.watch_shutdown(args.shutdown_signal, runner.signal)
 
     def act(asked: ShutdownSignal) -> Callable[[], None]:
         return lambda: runner.signal(asked)
@@ -360,7 +353,7 @@ def _listening_for(
     actions: dict[signal.Signals, Callable[[], None]] = {signum: act(asked) for signum, asked in _SIGNALS.items()}
     actions[signal.SIGHUP] = call(server.on_reload)
     actions[signal.SIGUSR1] = call(reopening)
-    return import_module("sansio_pingora_posix").handle_signals({**actions, **(more or {})})
+    return posix.handle_signals({**actions, **(more or {})})
 
 
 def _call(callbacks: list[Callable[[], object]]) -> bool:

@@ -83,11 +83,15 @@ class BackgroundWork(Routines):
 
     def _update(self) -> Generator[Any, Any, None]:
         balancer = self._balancer
-        try:
-            found, enabled = yield from balancer.discovery.discover()
-            balancer.update(found, enabled)
-        except Exception as exc:
-            self.give(LogLine("WARNING", f"backends were not updated: {as_error(exc, 'discovery')}"))
+        discovery = None
+        while discovery is not balancer.discovery:
+            discovery = balancer.discovery
+            try:
+                found, enabled = yield from discovery.discover()
+                if discovery is balancer.discovery:  # or a reload has replaced it meanwhile, and those that it found
+                    balancer.update(found, enabled)
+            except Exception as exc:
+                self.give(LogLine("WARNING", f"backends were not updated: {as_error(exc, 'discovery')}"))
 
     # ── checks ───────────────────────────────────────────────────────────────────────
 
@@ -103,6 +107,9 @@ class BackgroundWork(Routines):
     def _next_probe(self) -> None:
         token, left = self._pass
         check = self._balancer.health_check
+        states = self._balancer.backends.states
+        while left and states.get(left[-1].backend) is not left[-1]:
+            left.pop()  # it has gone since the pass began
         if left and check is not None:
             state = left.pop()
             probe: Probe

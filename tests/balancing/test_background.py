@@ -417,6 +417,55 @@ def test_a_discovery_that_fails_leaves_the_set_and_is_ready_all_the_same():
     assert ready(balancer) == {B}
 
 
+class Late:
+    """Takes three seconds for a discovery."""
+
+    def __init__(self, *found):
+        self.found = found
+
+    def discover(self):
+        yield Sleep(3.0)
+        if not self.found:
+            raise OSError("down")
+        return [Backend(one) for one in self.found], {}
+
+
+@pytest.mark.parametrize("found", [(A,), ()])
+def test_what_a_discovery_finds_that_was_replaced_meanwhile_is_dropped(found):
+    balancer = LoadBalancer(Late(*found), update_frequency=10.0)
+    balancer.update([Backend(A)])
+    world, _ = running(balancer)
+    world.run(1.0)
+    balancer.discovery = Late(B, C)
+    balancer.update([Backend(B)])
+    world.run(5.0)
+    assert ready(balancer) == {B}
+    assert not balancer.discovered
+    world.run(7.0)  # its successor was asked at once
+    assert ready(balancer) == {B, C}
+    assert balancer.discovered
+
+
+def test_who_has_gone_since_a_pass_began_is_not_checked():
+    check = TcpHealthCheck()
+    asked = []
+    peer = TcpHealthCheck.peer
+    balancer = LoadBalancer([A, B, C], health_check=check)
+
+    class Check(TcpHealthCheck):
+        def peer(self, backend):
+            asked.append(str(backend))
+            if len(asked) == 1:
+                balancer.update([Backend(A), Backend(C)])
+            return peer(self, backend)
+
+    balancer.health_check = Check()
+    world, _ = running(balancer)
+    world.run(20.0)
+    assert asked == [A, C]
+    assert ready(balancer) == {A}
+
+
 def test_discovery_may_say_who_is_switched_off():
     class Switching:
         def __init__(self):

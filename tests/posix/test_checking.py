@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from sansio_pingora.server import conf_from_yaml
-from sansio_pingora_posix import check_conf
+from sansio_pingora_posix import check_conf, checking, is_numeric
 
 
 def problems(text: str) -> list[str]:
@@ -38,6 +38,21 @@ def test_what_is_not_there_is_said_with_its_place(text, line):
     (problem,) = problems(text)
 
     assert line in problem
+
+
+def test_a_reload_asks_no_name_server(monkeypatch):
+    def resolve(address):
+        assert is_numeric(address.host)
+        return [address]
+
+    monkeypatch.setattr(checking, "resolve", resolve)
+    upstreams = '[{address: "a.invalid:1"}, {address: "127.0.0.1:1"}]'
+    text = "client_bind_to_ipv4: [192.0.2.1]\n" + edge('{tcp: "b.invalid:80"}', f", upstreams: {upstreams}").replace(
+        "origin", "proxy"
+    )
+    (problem,) = check_conf(conf_from_yaml(text, "c.yaml"), is_start=False)
+
+    assert "192.0.2.1: no interface" in problem
 
 
 def test_an_address_in_use_is_no_fault_and_nothing_is_made(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import queue
 import select
 import signal
 import socket
@@ -25,6 +26,7 @@ from sansio_pingora_posix import (
     handle_signals,
     hear_signals,
     wake_at_signals,
+    watch_shutdown,
 )
 from sansio_pingora_threads import lane as lane_module
 from sansio_pingora_threads.poller import EpollPoller
@@ -178,3 +180,59 @@ def test_other_threads_and_forked_processes_wake_nobody(pair):
     with wake_at_signals(pair[1]):
         forget_waker()
         assert signal.set_wakeup_fd(-1) == -1
+
+
+# ── other sources than the system's ──────────────────────────────────────────────────
+
+
+class Watch:
+    def __init__(self):
+        self.said = queue.SimpleQueue()
+        self.asked = threading.Semaphore(0)
+
+    def recv(self):
+        self.asked.release()
+        said = self.said.get()
+        if said is None:
+            raise EOFError
+        return said
+
+
+def watching_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "sansio-pingora-shutdown"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_every_run_hears_its_watch_and_one_thread_is_enough():
+    before = len(watching_threads())
+    watch = Watch()
+    for asked in (ShutdownSignal.GRACEFUL_TERMINATE, ShutdownSignal.FAST_SHUTDOWN):
+        heard = queue.SimpleQueue()
+        with watch_shutdown(watch, heard.put):
+            for _ in range(2):  # the second one escalates
+                watch.said.put(asked)
+                assert heard.get(timeout=PATIENCE) is asked
+            assert len(watching_threads()) == before + 1
+    (thread,) = watching_threads()[before:]
+    watch.said.put(None)
+    thread.join(PATIENCE)
+    again = queue.SimpleQueue()
+    watch.said.put(ShutdownSignal.FAST_SHUTDOWN)
+    with watch_shutdown(watch, again.put):
+        assert again.get(timeout=PATIENCE) is ShutdownSignal.FAST_SHUTDOWN
+    watch.said.put(None)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_is_asked_between_two_runs_is_of_the_next():
+    watch = Watch()
+    with watch_shutdown(watch, lambda _: pytest.fail("asked")):
+        assert watch.asked.acquire(timeout=PATIENCE)
+    for asked in (ShutdownSignal.GRACEFUL_TERMINATE, ShutdownSignal.FAST_SHUTDOWN):
+        watch.said.put(asked)
+        assert watch.asked.acquire(timeout=PATIENCE)
+    heard = []
+    for _ in range(2):
+        with watch_shutdown(watch, heard.append):
+            assert heard == [ShutdownSignal.FAST_SHUTDOWN]
+    watch.said.put(None)

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from sansio_pingora_posix.log_files import LineFile, ReopeningHandler
     from sansio_pingora_posix.logs import write_log
     from sansio_pingora_posix.server_runner import Launcher, ServerRunner
-    from sansio_pingora_posix.server_signals import forget_waker, handle_signals, hear_signals, wake_at_signals
+    from sansio_pingora_posix.server_signals import (
+        forget_waker,
+        handle_signals,
+        hear_signals,
+        wake_at_signals,
+        watch_shutdown,
+    )
     from sansio_pingora_posix.service_threads import ServiceControl, ServiceThreads
     from sansio_pingora_posix.services import resolve_service
     from sansio_pingora_posix.socket_lane import SocketLane
@@ -104,6 +110,7 @@ else:
                 "handle_signals",
                 "hear_signals",
                 "wake_at_signals",
+                "watch_shutdown",
             ),
             "service_threads": (
                 "ServiceControl",
@@ -212,6 +219,7 @@ __all__ = [
     "transport_info",
     "unsent_bytes",
     "wake_at_signals",
+    "watch_shutdown",
     "worker_names",
     "write_log",
 ]

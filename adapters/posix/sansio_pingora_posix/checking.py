@@ -19,10 +19,11 @@ __all__ = ["check_conf"]
 def check_conf(conf: ServerConf, *, is_start: bool = True) -> list[str]:
     """One line for everything that would keep the server from starting; nothing is changed, and no port is taken.
 
-    Not *is_start*: it runs already, perhaps as another user, and only what it can still take over is looked at.
+    Not *is_start*: it runs already, perhaps as another user, and only what it can still take over is looked at. No name
+    is looked up then: a server's thread must not wait for name servers.
     """
     if not is_start:
-        return [*_of_sources(conf), *_of_upstreams(conf)]
+        return list(_of_sources(conf))
     return [
         *_of_identity(conf),
         *_of_file(conf, "error_log", conf.error_log),

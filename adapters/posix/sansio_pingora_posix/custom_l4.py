@@ -71,6 +71,11 @@ class _Bridge:
             if (write_eof := getattr(self._stream, "write_eof", None)) is not None:
                 write_eof()
                 self._reader.join()
+        if isinstance(self._stream, socket.socket):
+            # Closed alone it would leave the reader waiting, and its number to whoever opens something next.
+            with contextlib.suppress(OSError):
+                self._stream.shutdown(socket.SHUT_RDWR)
+            self._reader.join()
         with contextlib.suppress(Exception):
             if (close := getattr(self._stream, "close", None)) is not None:
                 close()

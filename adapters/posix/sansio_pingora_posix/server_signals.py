@@ -12,8 +12,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
+from typing import TYPE_CHECKING
 
-__all__ = ["forget_waker", "handle_signals", "hear_signals", "wake_at_signals"]
+if TYPE_CHECKING:
+    from sansio_pingora.server import ShutdownSignal, ShutdownSignalWatch
+
+__all__ = ["forget_waker", "handle_signals", "hear_signals", "wake_at_signals", "watch_shutdown"]
 
 
 @contextlib.contextmanager
@@ -92,3 +96,53 @@ def hear_signals(
 def forget_waker() -> None:
     """In a forked process: its signals wake nobody of the parent."""
     signal.set_wakeup_fd(-1)
+
+
+class _Watching:
+    """The thread at a watch: one, whatever runs follow each other, as nothing ends its waiting."""
+
+    def __init__(self, watch: ShutdownSignalWatch) -> None:
+        self._watch = watch
+        self.acts: list[Callable[[ShutdownSignal], object]] = []
+        self.unheard: ShutdownSignal | None = None
+        """What was asked last when nothing ran: of the next run."""
+
+    def listen(self) -> None:
+        try:
+            while True:
+                asked = self._watch.recv()
+                with _REGISTERING:
+                    acts = list(self.acts)
+                    self.unheard = None if acts else asked
+                for act in acts:
+                    act(asked)
+        finally:
+            with _REGISTERING:
+                del _WATCHED[id(self._watch)]
+
+
+_REGISTERING = threading.Lock()
+_WATCHED: dict[int, _Watching] = {}
+"""By the identity of the watch, which its thread holds."""
+
+
+@contextlib.contextmanager
+def watch_shutdown(watch: ShutdownSignalWatch, act: Callable[[ShutdownSignal], object]) -> Iterator[None]:
+    """Have *act* called, in a thread, with all that *watch* says meanwhile, and with the last of what it said before
+    while nobody listened.
+    """
+    with _REGISTERING:
+        watching = _WATCHED.get(id(watch))
+        if watching is None:
+            watching = _Watching(watch)
+            threading.Thread(target=watching.listen, name="sansio-pingora-shutdown", daemon=True).start()
+            _WATCHED[id(watch)] = watching
+        watching.acts.append(act)
+        unheard, watching.unheard = watching.unheard, None
+    try:
+        if unheard is not None:
+            act(unheard)
+        yield
+    finally:
+        with _REGISTERING:
+            watching.acts.remove(act)
