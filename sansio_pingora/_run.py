@@ -14,7 +14,6 @@ from typing import Any
 from sansio_pingora._runtimes import load_runtime
 from sansio_pingora._serve import is_in_force, serve_with
 from sansio_pingora.errors import Error, LocalProtocolError
-from sansio_pingora.limits import Limits
 from sansio_pingora.listeners import ServerAddress, Tls
 from sansio_pingora.machine import Lane
 from sansio_pingora.proxy import ProxyHttp
@@ -89,7 +88,7 @@ class _Run:
         self._is_up = False
         self.failure: str | None = None
         """Why it has failed."""
-        self._table = self._posix.DescriptorTable()
+        self._table = self._posix.DescriptorTable(identity)
         while server.sockets:
             self._table.inherit(*server.sockets.pop())
 
@@ -201,7 +200,8 @@ class _Run:
                 if self._pid_file is not None:
                     self._pid_file.write()
                 self._identity.become()
-            self._server.entered(phase)
+            for failure in self._server.entered(phase):
+                _LOG.error("an observer of phase %s failed", phase.value, exc_info=failure)
 
         def up() -> None:
             on_up()
@@ -266,8 +266,6 @@ def _serving(server: Server, service: Service) -> Callable[[Any], None]:
     for limit, value in conf.common_limits.items():
         if is_in_force(service.app, limit):
             options.setdefault(limit, value)
-    if conf.workers > 1:
-        _share(options, conf.workers)
     if isinstance(service.app, ProxyHttp):
         for name in ("ca_file", "upstream_debug_ssl_keylog"):
             if getattr(conf, name):
@@ -319,17 +317,6 @@ def _drive(runtime: str, begun: Any) -> None:
     load_runtime(runtime).run(begin)
     if failures:
         raise failures[0]
-
-
-def _share(options: dict[str, Any], workers: int) -> None:
-    """Workers share nothing: each gets its part of the ceilings for clients."""
-    limits = Limits.from_options(
-        {name: options[name] for name in ("max_connections", "accept_rate") if name in options}
-    )
-    if limits.max_connections is not None:
-        options["max_connections"] = max(1, limits.max_connections // workers)
-    if limits.accept_rate is not None:
-        options["accept_rate"] = limits.accept_rate / workers
 
 
 def _listening_for(

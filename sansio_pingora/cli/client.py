@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import select
 import socket
 from collections.abc import Iterable, Sequence
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from time import monotonic
 from typing import Self
 
@@ -202,14 +202,17 @@ class Client:
     def _exchange(self, out: bytes) -> tuple[bytes | None, bytes]:
         """Write some of *out* and read what is there: what was read, if anything, and what is left to write."""
         sock = self._sock
-        readable, writable, _ = select.select([sock], [sock] if out else [], [], _PATIENCE)
-        if not readable and not writable:
+        with DefaultSelector() as selector:
+            selector.register(sock, EVENT_READ | EVENT_WRITE if out else EVENT_READ)
+            ready = selector.select(_PATIENCE)
+        if not ready:
             raise TimeoutError(f"nothing happened for {_PATIENCE:g} s")
+        readable, writable = (bool(ready[0][1] & event) for event in (EVENT_READ, EVENT_WRITE))
         if writable:
             try:
                 size = sock.send(out)
             except (BrokenPipeError, ConnectionResetError):  # it may have answered before it closed
-                size, readable = len(out), [sock]
+                size, readable = len(out), True
             self.sent += size
             out = out[size:]
         if not readable:

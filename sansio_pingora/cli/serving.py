@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -77,7 +78,11 @@ def run_configured(arguments: Namespace) -> int:
     server.on_reopen += [file.reopen for file in files.values()]
     if error_log is not None:
         server.on_reopen.append(error_log.reopen)
-    server.on_reload += [manager.reloading, lambda: _reload(server, arguments), manager.ready]
+    server.on_reload += [
+        _while_running(server, manager.reloading),
+        lambda: _reload(server, arguments),
+        _while_running(server, manager.ready),
+    ]
     try:
         return server.run_forever()
     finally:
@@ -152,7 +157,23 @@ def _announce(server: Server, phase: ExecutionPhase) -> None:
     if phase is ExecutionPhase.RUNNING and server.previous is ExecutionPhase.BOOTSTRAP_COMPLETE:
         for name, addresses in server.addresses.items():
             for address in addresses:
-                print(f"{name} listens on {address}", flush=True)
+                _say(f"{name} listens on {address}")
+
+
+def _say(text: str) -> None:
+    """Print *text*, where that can be: a full disk, or a pipe that nobody reads any more, is no reason not to serve."""
+    try:
+        print(text, flush=True)
+    except (OSError, ValueError) as exc:
+        _LOG.warning("standard output cannot be written: %s", exc)
+        # What stays in its buffer would be tried again at the end, and cost the exit code.
+        with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), sys.stdout.fileno())
+
+
+def _while_running(server: Server, tell: Callable[[], object]) -> Callable[[], object]:
+    """*tell*, unless another process is, or is about to be, the one that the service manager knows."""
+    return lambda: tell() if server.phase is ExecutionPhase.RUNNING else None
 
 
 def _tell_manager(manager: Any, server: Server, phase: ExecutionPhase) -> None:

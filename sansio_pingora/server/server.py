@@ -79,7 +79,10 @@ class Server:
         return [self.add_service(service) for service in services]
 
     def subscribe(self, observer: Callable[[ExecutionPhase], object]) -> None:
-        """Call *observer* with every phase that is entered, in the server's thread. It must not block."""
+        """Call *observer* with every phase that is entered, in the server's thread. It must not block.
+
+        What it raises is logged, and changes nothing.
+        """
         self.observers.append(observer)
 
     def bootstrap(self) -> None:
@@ -133,11 +136,16 @@ class Server:
         if runner is not None:
             runner.post(act)
 
-    def entered(self, phase: ExecutionPhase) -> None:
-        """A runner's: tell the observers."""
+    def entered(self, phase: ExecutionPhase) -> list[Exception]:
+        """A runner's: tell the observers. Returns what they have raised, for the log: clients have no part in it."""
         self.previous, self.phase = self.phase, phase
+        failures: list[Exception] = []
         for observer in self.observers:
-            observer(phase)
+            try:
+                observer(phase)
+            except Exception as exc:
+                failures.append(exc)
+        return failures
 
     def runs_by(self, runner: Any) -> None:
         """A runner's: it runs, or, with None, no longer does."""

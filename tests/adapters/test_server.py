@@ -111,6 +111,19 @@ def test_a_server_starts_and_ends_many_times(runtime):
             server.observers.clear()
 
 
+def test_an_observer_that_breaks_down_costs_no_client_an_answer(caplog):
+    def observe(phase):
+        raise OSError("the host of the metrics is down")
+
+    server = make("threads")
+    server.subscribe(observe)
+    with up(server) as run, client(run.address()) as peer:
+        peer.send(GET)
+        assert peer.message()[2] == b"Hello, world!"
+    assert "an observer of phase Running failed" in caplog.text
+    assert "the host of the metrics is down" in caplog.text
+
+
 @every_runtime
 def test_what_is_under_way_ends_and_the_server_with_it(runtime):
     class Slow(HttpServerApp):

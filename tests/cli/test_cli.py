@@ -1,9 +1,12 @@
 """The command line: what may be typed, what it answers, and its exit codes."""
 
+import fcntl
 import logging
 import os
 import re
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -33,6 +36,29 @@ def logging_as_before():
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+def test_a_client_beyond_a_thousand_descriptors(monkeypatch):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 2000:
+        pytest.skip("so many descriptors are not to be had here")
+
+    def connect(*args):
+        with real(*args) as sock:
+            return socket.socket(fileno=fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD, 1500))
+
+    real = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", connect)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(2000, before[0]), before[1]))
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            client = Client("{}:{}".format(*server.getsockname()))
+            with server.accept()[0] as peer:
+                peer.sendall(b"answer")
+            with client:
+                assert client.send_raw(b"") == b"answer"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 # ── usage ────────────────────────────────────────────────────────────────────────────

@@ -142,7 +142,7 @@ def test_a_daemon_that_was_root_is_so_no_more(place):
         assert seen["Gid"] == [gid] * 4
         assert "0" not in seen["Groups"]
         assert seen["CapEff"] == seen["CapPrm"] == ["0" * 16]
-    for name in ("pid", "error.log", "access.log"):
+    for name in ("pid", "error.log", "access.log", "origin.sock"):
         assert str((run / name).stat().st_uid) == uid
     assert answers(place)
 
@@ -159,6 +159,7 @@ def test_a_daemon_that_was_root_is_so_no_more(place):
     assert successor != pid
     os.kill(successor, signal.SIGTERM)
     wait_for(lambda: not (run / "pid").exists())
+    assert not (run / "origin.sock").exists()
 
 
 def test_a_daemon_that_does_not_get_ready_says_why(place):

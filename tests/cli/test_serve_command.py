@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -112,9 +113,10 @@ def test_a_run_with_every_signal(tmp_path):
     def logged(text: str) -> bool:
         return error_log.exists() and text in error_log.read_text()
 
-    with subprocess.Popen(
-        [sys.executable, "-m", "sansio_pingora", "serve", "-c", path], stdout=subprocess.PIPE
-    ) as server:
+    unread, pipe = os.pipe()
+    os.close(unread)  # who has started it has gone: what it prints breaks the pipe
+    with subprocess.Popen([sys.executable, "-m", "sansio_pingora", "serve", "-c", path], stdout=pipe) as server:
+        os.close(pipe)
         try:
             wait_for(lambda: logged("phase Running") or server.poll() is not None)
             with client(str(tmp_path / "edge.sock")) as peer:
@@ -148,5 +150,6 @@ def test_a_run_with_every_signal(tmp_path):
             assert server.wait(PATIENCE) == 0
         finally:
             server.kill()
+    assert logged("standard output cannot be written: [Errno 32] Broken pipe")
     assert logged("phase Terminated")
     assert not (tmp_path / "edge.sock").exists()

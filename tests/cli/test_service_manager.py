@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -10,7 +11,9 @@ import sys
 
 import pytest
 
-from sansio_pingora_posix import ServiceManager, inherited_sockets
+from sansio_pingora.cli import serving
+from sansio_pingora.server import ExecutionPhase, Server
+from sansio_pingora_posix import ServiceManager, inherited_sockets, systemd
 from tests.adapters.harness import GET, PATIENCE, client
 
 CONF = """\
@@ -76,6 +79,54 @@ def test_without_a_manager_nothing_is_told():
     manager.ready()
     manager.stopping()
     manager.watch(lambda _: pytest.fail("nobody wants to hear"))
+
+
+@pytest.fixture
+def listening(tmp_path):
+    """A manager that reads when it is told to, and a ServiceManager that speaks to it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.setblocking(False)
+        yield sock, ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "3600000000"})
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of threads of pytest-xdist
+def test_workers_do_not_speak_for_who_leads_them(listening):
+    sock, manager = listening
+    manager.ready()
+    child = os.fork()
+    if child == 0:
+        manager.ready()
+        manager.reloading()
+        os._exit(0)
+    os.waitpid(child, 0)
+    manager.stopping()
+    assert sock.recv(1000).decode() == f"READY=1\nMAINPID={os.getpid()}"
+    assert sock.recv(1000) == b"STOPPING=1"
+
+
+def test_a_manager_that_does_not_read_holds_nobody_up(listening, monkeypatch, caplog):
+    sock, manager = listening
+    monkeypatch.setattr(systemd, "_PATIENCE", 0.01)
+    asked = queue.SimpleQueue()
+    manager.watch(asked.put)
+    beat = asked.get(timeout=PATIENCE)
+    while "is not told WATCHDOG=1" not in caplog.text:
+        beat(0.0)
+    manager.stopping()
+    assert "is not told STOPPING=1" in caplog.text
+    sock.recv(1000)
+    manager.stopping()  # there is room
+    assert caplog.text.count("is not told STOPPING=1") == 1
+
+
+def test_a_reload_is_told_by_a_server_that_runs_alone():
+    server, told = Server(), []
+    tell = serving._while_running(server, lambda: told.append(server.phase))
+    for phase in (ExecutionPhase.BOOTSTRAP, ExecutionPhase.RUNNING, ExecutionPhase.GRACEFUL_UPGRADE_TRANSFERRING_FDS):
+        server.entered(phase)
+        tell()
+    assert told == [ExecutionPhase.RUNNING]
 
 
 def test_variables_of_another_process_are_not_ours_and_are_taken_away():

@@ -11,7 +11,7 @@ import pytest
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.listeners import ServerAddress, TcpSocketOptions
 from sansio_pingora.transport import SocketAddr
-from sansio_pingora_posix import bind, close_listener, resolve
+from sansio_pingora_posix import Identity, bind, close_listener, resolve
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="an option of Linux")
 LOOPBACK = "127.0.0.1:0"
@@ -148,6 +148,42 @@ def test_a_socket_with_a_full_backlog_is_in_use(tmp_path):
         client.connect(str(path))
         with pytest.raises(Error, match="in use"):
             bind(ServerAddress.uds(str(path)), retries=1)
+
+
+def test_a_socket_of_another_type_is_in_use(tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as busy:
+        busy.bind(str(path))
+        with pytest.raises(Error, match="in use"):
+            bind(ServerAddress.uds(str(path)), retries=1)
+    assert path.is_socket()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE])
+def test_a_file_that_cannot_be_tried_is_left_alone(tmp_path, monkeypatch, number):
+    path = tmp_path / "s"
+    address = ServerAddress.uds(str(path))
+
+    def connect(_sock, _path):
+        raise OSError(number, os.strerror(number))
+
+    sock = bind(address)
+    with sock.dup():  # another process's
+        with monkeypatch.context() as patched:
+            patched.setattr(socket.socket, "connect", connect)
+            close_listener(sock, address)
+        assert path.is_socket()
+    close_listener(bind(address), address)
+    assert not path.exists()
+
+
+def test_the_file_belongs_to_who_the_process_is_going_to_be(tmp_path, opened, monkeypatch):
+    given = []
+    monkeypatch.setattr(os, "lchown", lambda *of: given.append(of))
+    path = str(tmp_path / "s")
+    opened(ServerAddress.uds(path), identity=Identity(user="other", uid=os.geteuid() + 1))
+    opened(ServerAddress.uds(f"{path}2"), identity=Identity(uid=os.geteuid()))
+    assert given == [(path, os.geteuid() + 1, -1)]
 
 
 def test_any_other_file_is_left_alone(tmp_path):

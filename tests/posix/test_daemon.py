@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
+import resource
+import signal
 import threading
 
 import pytest
 
 from sansio_pingora.errors import LocalProtocolError
-from sansio_pingora_posix import Daemon, Identity, LineFile, PidFile
+from sansio_pingora_posix import Daemon, Identity, LineFile, PidFile, daemon
 from sansio_pingora_posix.daemon import fork
 
 ME = Identity()
@@ -78,6 +81,26 @@ def test_who_it_is_already_is_no_other():
         assert not identity.is_other
         identity.become()
     assert not ME.is_other
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of threads of pytest-xdist
+def test_a_start_from_a_process_with_many_descriptors_that_ignores_its_children(monkeypatch):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 2000:
+        pytest.skip("so many descriptors are not to be had here")
+    monkeypatch.setattr(daemon, "refuse_threads", lambda: None)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(2000, before[0]), before[1]))
+    ignored = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        made = Daemon(20.0, None, ME)
+        low, made._ear = made._ear, fcntl.fcntl(made._ear, fcntl.F_DUPFD, 1500)
+        os.close(low)
+        if made.detach():
+            made.ready()
+            os._exit(0)
+    finally:
+        signal.signal(signal.SIGCHLD, ignored)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_no_daemon_is_forked_from_among_threads():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -7,6 +8,7 @@ import threading
 import pytest
 
 from sansio_pingora_posix import LineFile, ReopeningHandler
+from sansio_pingora_posix.log_files import rest_log_files
 
 
 def test_lines_of_many_threads_arrive_whole(tmp_path):
@@ -98,4 +100,67 @@ def test_a_line_behind_a_rest_that_came_in_the_middle_of_a_batch(tmp_path, monke
     file.write("two")
     file.close()
 
+    assert path.read_text() == "one\ntwo\n"
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """Full for the descriptors in it."""
+    full, real = set(), os.write
+
+    def write(descriptor, data):
+        if descriptor in full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    return full
+
+
+def test_a_full_disk_under_the_log_of_errors_is_told_once_and_somewhere_else(tmp_path, disk, capfd):
+    path = tmp_path / "log"
+    handler = ReopeningHandler(str(path))
+    log = logging.getLogger("sansio_pingora")
+    log.addHandler(handler)
+    try:
+        disk.add(handler._file._file)
+        for _ in range(3):
+            log.error("lost")
+            handler._file.rest()
+        disk.clear()
+        log.error("one that fits")
+        handler._file.rest()
+        disk.add(handler._file._file)
+        log.error("lost again")
+        handler.close()
+    finally:
+        log.removeHandler(handler)
+    assert path.read_text() == f"one that fits\n{path} can be written again; 3 lines were lost\n"
+    told = f"{path} cannot be written, and lines are lost until it can: [Errno 28] No space left on device\n"
+    assert capfd.readouterr().err == f"{told}{told}{path}: 1 lines were lost\n"
+
+
+def test_nothing_comes_behind_the_end(tmp_path):
+    path = tmp_path / "log"
+    handler = ReopeningHandler(str(path))
+    handler.emit(logging.LogRecord("a", logging.ERROR, "", 0, "in time", (), None))
+    handler.close()
+    handler.emit(logging.LogRecord("a", logging.ERROR, "", 0, "late", (), None))
+    handler.reopen()
+    rest_log_files()
+    handler.close()
+    assert path.read_text() == "in time\n"
+
+
+def test_lines_wait_where_no_thread_is_to_be_had(tmp_path, monkeypatch):
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    path = tmp_path / "log"
+    file = LineFile(str(path))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        file.write("one")
+    file.write("two")
+    file.close()
     assert path.read_text() == "one\ntwo\n"

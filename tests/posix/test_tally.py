@@ -55,6 +55,27 @@ def test_lanes_share_the_ceilings():
         assert not policy.accepting
 
 
+@pytest.mark.parametrize(
+    ("most", "parts"), [(2, [[1, 0], [1, 0], [0, 0]]), (9, [[2, 1], [2, 1], [2, 1]]), (10, [[2, 2], [2, 1], [2, 1]])]
+)
+def test_lanes_of_workers_share_the_ceilings(most, parts):
+    tally = Tally(3, 2)
+    control = Control()
+    limits = Limits(max_connections=most, accept_rate=6.0)
+    for worker, of_worker in enumerate(parts):
+        control.place = tally, worker
+        for lane, part in enumerate(of_worker):
+            policy = control.accept_policy(limits, lane, 2)
+            for second in range(part):
+                assert policy.accepting
+                policy.accepted(float(second))  # one a second
+                assert policy.deadline == second + 1.0
+                policy.handle_timeout(second + 1.0)
+            assert not policy.accepting
+    # Nobody leaves a client to one that takes none.
+    assert tally.least_beside(0, 0) == min(part for of_worker in parts for part in of_worker if part)
+
+
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of threads of pytest-xdist
 def test_processes_see_each_other():
     tally = Tally(2, 1)

@@ -15,6 +15,7 @@ from sansio_pingora.errors import Error, ErrorSource, ErrorType
 from sansio_pingora.listeners import ServerAddress
 from sansio_pingora.transport import SocketAddr
 from sansio_pingora_posix.addresses import resolve, sockaddr
+from sansio_pingora_posix.identity import ITSELF, Identity
 from sansio_pingora_posix.socket_options import set_dscp
 
 __all__ = ["bind", "close_listener"]
@@ -36,18 +37,20 @@ def bind(
     *,
     retries: int = 3,
     sleep: Callable[[float], object] = time.sleep,
+    identity: Identity = ITSELF,
 ) -> socket.socket:
     """A non-blocking socket that listens on *address*.
 
     An address in use is tried *retries* times, a second apart (Pingora: 30), for a process that
-    is about to go; a name is resolved anew each time, and its first address counts.
+    is about to go; a name is resolved anew each time, and its first address counts. The file of a Unix socket belongs
+    to *identity*.
 
     :raises Error: ``BIND_ERROR`` with the address, the reason and what to do.
     """
     attempt = 1
     while True:
         try:
-            return _bind_once(address)
+            return _bind_once(address, identity)
         except OSError as exc:
             if exc.errno != errno.EADDRINUSE or attempt >= retries:
                 raise _bind_error(exc, address) from exc
@@ -57,17 +60,17 @@ def bind(
 
 
 def close_listener(sock: socket.socket, address: ServerAddress) -> None:
-    """Close a socket of :func:`bind`; the file of a Unix socket goes with it, unless somebody else answers there."""
+    """Close a socket of :func:`bind`; the file of a Unix socket goes with it, if nobody else is there for certain."""
     sock.close()
     path = address.addr.path
-    if path is not None and not _answers(path):
+    if path is not None and _is_left_behind(path):
         with contextlib.suppress(OSError):  # removed already, or the directory is read-only by now
             os.unlink(path)
 
 
-def _bind_once(address: ServerAddress) -> socket.socket:
+def _bind_once(address: ServerAddress, identity: Identity) -> socket.socket:
     if address.addr.path is not None:
-        return _bind_unix(address.addr.path, address)
+        return _bind_unix(address.addr.path, address, identity)
     return _bind_tcp(resolve(address.addr)[0], address)
 
 
@@ -94,7 +97,7 @@ def _bind_tcp(addr: SocketAddr, address: ServerAddress) -> socket.socket:
     return sock
 
 
-def _bind_unix(path: str, address: ServerAddress) -> socket.socket:
+def _bind_unix(path: str, address: ServerAddress, identity: Identity) -> socket.socket:
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -102,6 +105,7 @@ def _bind_unix(path: str, address: ServerAddress) -> socket.socket:
         sock.bind(path)
         # Before listen: nobody gets in while the mode is what the umask left.
         os.chmod(path, 0o666 if address.permissions is None else address.permissions)
+        identity.own(path)  # or it could not see later whether others still listen there, nor remove it
         sock.listen(address.options.backlog)
     except BaseException:
         sock.close()
@@ -117,23 +121,26 @@ def _remove_stale(path: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-    if _answers(path):
+    if not _is_left_behind(path):
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
 
-def _answers(path: str) -> bool:
-    """Whether a process listens on a Unix socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
+def _is_left_behind(path: str) -> bool:
+    """Whether it is certain that no process listens on a Unix socket any more.
+
+    A full backlog, a socket of another type, a file that we may not use and a want of descriptors prove nothing.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
             probe.connect(path)
-        except BlockingIOError:
-            return True  # its backlog is full
-        except OSError:
-            return False
-    return True
+    except (ConnectionRefusedError, FileNotFoundError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _bind_error(exc: OSError, address: ServerAddress) -> Error:

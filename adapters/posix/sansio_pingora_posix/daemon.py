@@ -69,7 +69,8 @@ class Daemon:
         """
         if child := fork():
             os.close(self._mouth)
-            os.waitpid(child, 0)
+            with contextlib.suppress(ChildProcessError):  # who has started this process had SIGCHLD ignored
+                os.waitpid(child, 0)
             self._wait()
             return False
         os.close(self._ear)
@@ -114,7 +115,9 @@ class Daemon:
     def _wait(self) -> None:
         give_up = time.monotonic() + self._timeout
         said = b""
-        while select.select([self._ear], [], [], max(0.0, give_up - time.monotonic()))[0]:
+        ear = select.poll()  # select.select refuses descriptors above 1023
+        ear.register(self._ear, select.POLLIN)
+        while ear.poll(max(0.0, give_up - time.monotonic()) * 1000):
             data = os.read(self._ear, 4096)
             said += data
             if not data or said.endswith(b"\n" + _READY):

@@ -11,14 +11,16 @@ from collections.abc import Callable
 
 from sansio_pingora.listeners import ServerAddress
 from sansio_pingora_posix.binding import bind
+from sansio_pingora_posix.identity import ITSELF, Identity
 
 __all__ = ["DescriptorTable"]
 
 
 class DescriptorTable:
-    """May be used from any thread."""
+    """May be used from any thread. The files of Unix sockets that it binds belong to *identity*."""
 
-    def __init__(self) -> None:
+    def __init__(self, identity: Identity = ITSELF) -> None:
+        self._identity = identity
         self._inherited: dict[str, list[socket.socket]] = {}
         self._used: list[tuple[str, socket.socket]] = []
         self._lock = threading.Lock()
@@ -38,7 +40,7 @@ class DescriptorTable:
             waiting = self._inherited.get(name)
             sock = waiting.pop(0) if waiting else None
         if sock is None:
-            sock = bind(address, sleep=sleep)
+            sock = bind(address, sleep=sleep, identity=self._identity)
         else:
             sock.setblocking(False)
             if address.addr.path is not None:

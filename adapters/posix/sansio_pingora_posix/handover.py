@@ -52,18 +52,12 @@ class Receiver:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as exc:
                 raise HandOverFailed(f"another process waits for sockets at {path}: let it finish first") from exc
-            # Whoever holds the lock owns the path: what is there was left behind.
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
-                self._listener.bind(path)
-                os.chmod(path, 0o600)  # before listen: nobody gets in before
-                if owner is not None:
-                    os.chown(path, owner, -1, follow_symlinks=False)
-                self._listener.listen(8)
+                # Whoever holds the lock owns the path: what is there was left behind.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+                self._listener = _listening(path, owner)
             except OSError as exc:
-                self._listener.close()
                 raise HandOverFailed(f"{path}: {exc.strerror or exc}; set upgrade_sock to another path") from exc
         except BaseException:
             os.close(self._lock)
@@ -83,6 +77,8 @@ class Receiver:
                     peer, _ = self._listener.accept()
                 except TimeoutError:
                     break
+                except OSError as exc:  # it would be met again at once
+                    raise HandOverFailed(f"nobody can be let in at {self._path}: {exc.strerror or exc}") from exc
                 try:
                     _check_credentials(peer)
                     received = _receive_sockets(peer)
@@ -121,20 +117,45 @@ class Receiver:
             self._peer.close()
             self._peer = None
         self._listener.close()
-        if self._lock != -1:
-            os.close(self._lock)
-            self._lock = -1
+        lock, self._lock = self._lock, -1
+        if lock != -1:
+            os.close(lock)
+
+
+def _listening(path: str, owner: int | None) -> socket.socket:
+    """:raises OSError:"""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(path)
+        os.chmod(path, 0o600)  # before listen: nobody gets in before
+        if owner is not None:
+            os.chown(path, owner, -1, follow_symlinks=False)
+        listener.listen(8)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 class Sender:
-    """The old process's side; :meth:`run` blocks, and belongs in a thread."""
+    """The old process's side; :meth:`run` blocks, and belongs in a thread.
+
+    :raises HandOverFailed: no descriptor is free.
+    """
 
     def __init__(
         self, path: str, sockets: Sequence[tuple[str, socket.socket]], *, retries: int, timeout: float
     ) -> None:
         self._path = path
-        # Of our own: a service that ends meanwhile closes its own.
-        self._sockets = [(name, sock.dup()) for name, sock in sockets]
+        self._sockets: list[tuple[str, socket.socket]] = []
+        try:
+            for name, sock in sockets:  # of our own: a service that ends meanwhile closes its own
+                self._sockets.append((name, sock.dup()))
+        except OSError as exc:
+            self.close()
+            raise HandOverFailed(
+                f"the sockets cannot be duplicated: {exc.strerror or exc}; raise the limit (ulimit -n)"
+            ) from exc
         self._retries = retries
         self._timeout = timeout
         self._given_up = False

@@ -44,10 +44,17 @@ class Identity:
         """Whether this process is to become somebody else than it is."""
         return self.uid not in (None, os.geteuid()) or self.gid not in (None, os.getegid())
 
-    def own(self, descriptor: int) -> None:
-        """Give an open file to it, where this process may."""
+    def own(self, file: int | str) -> None:
+        """Give a file to it, an open one or that of a path, which is not followed if it is a link.
+
+        :raises PermissionError: this process may not.
+        """
         if self.is_other:
-            os.fchown(descriptor, -1 if self.uid is None else self.uid, -1 if self.gid is None else self.gid)
+            uid, gid = -1 if self.uid is None else self.uid, -1 if self.gid is None else self.gid
+            if isinstance(file, int):
+                os.fchown(file, uid, gid)
+            else:
+                os.lchown(file, uid, gid)
 
     def become(self) -> None:
         """Be it, in all threads of this process: supplementary groups, group and user, real, effective and saved.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 from collections import deque
 from weakref import WeakSet
@@ -17,6 +18,8 @@ _LOG = logging.getLogger("sansio_pingora")
 _MAX_WAITING = 100_000
 """Lines that wait for the disk, at 200 B or so each 20 MB; what comes then is counted and thrown away."""
 _BATCH = 1000
+_ABOUT = "log_file"
+"""Of a record: the file that cannot be written, which is so no place for it."""
 
 
 class LineFile:
@@ -34,24 +37,34 @@ class LineFile:
         self._work = threading.Event()
         self._reopen = False
         self._resting = False
+        self._closed = False
         self._thrown_away = 0
+        self._lost = 0
+        self._failing = False
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         _FILES.add(self)
 
     def write(self, line: str) -> None:
-        """Append *line* and a line break, soon."""
+        """Append *line* and a line break, soon; nothing behind :meth:`close`.
+
+        Lines that cannot be written are counted and lost, and that is logged: when it begins, and when it is over.
+        """
+        if self._closed:
+            return
         if len(self._lines) >= _MAX_WAITING:
             self._thrown_away += 1
             return
         self._lines.append(line)
+        if self._thread is None:
+            self._start()
         if not self._work.is_set():
-            if self._thread is None:
-                self._start()
             self._work.set()
 
     def reopen(self) -> None:
         """Go on in a new file of the same name."""
+        if self._closed:
+            return
         self._reopen = True
         if self._thread is None:
             self._start()
@@ -59,29 +72,41 @@ class LineFile:
 
     def rest(self) -> None:
         """Write what is left, and have no thread until the next line. Waits for the disk."""
-        thread = self._thread
-        if thread is not None:
-            self._resting = True
-            self._work.set()
-            thread.join()
-            self._thread = None
-            self._resting = False
-            self._work.clear()  # or the next line would wait for a thread that has gone before it heard the call
-            self._write_out()
+        with self._starting:
+            thread = self._thread
+            if thread is not None:
+                self._resting = True
+                self._work.set()
+                thread.join()
+                self._thread = None
+                self._resting = False
+            if self._file != -1:
+                self._write_out()
 
     def close(self) -> None:
         """Write what is left, and close. Waits for the disk; repeated calls are harmless."""
+        self._closed = True
         self.rest()
+        if self._lost:
+            self._tell("%s: %d lines were lost", self._lost)
+            self._lost = 0
         if self._file != -1:
             os.close(self._file)
             self._file = -1
 
     def _start(self) -> None:
         # Not before the first line: a thread does not outlive a fork.
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="sansio-pingora-log", daemon=True)
-                self._thread.start()
+        if not self._starting.acquire(blocking=False):
+            return  # another thread starts it, or has it rest; nobody waits here
+        try:
+            if self._thread is None and not self._closed:
+                thread = threading.Thread(target=self._run, name="sansio-pingora-log", daemon=True)
+                thread.start()
+                self._thread = thread
+        except RuntimeError:
+            return  # the system has none left: the next line tries again
+        finally:
+            self._starting.release()
 
     def _run(self) -> None:
         while True:
@@ -113,7 +138,18 @@ class LineFile:
             while data:
                 data = data[os.write(self._file, data) :]
         except OSError as exc:
-            _LOG.error("%s cannot be written: %s", self._path, exc)
+            self._lost += data.count(b"\n")
+            if not self._failing:
+                self._failing = True
+                self._tell("%s cannot be written, and lines are lost until it can: %s", exc)
+            return
+        if self._failing:
+            self._failing = False
+            count, self._lost = self._lost, 0
+            _LOG.error("%s can be written again; %d lines were lost", self._path, count)
+
+    def _tell(self, text: str, *values: object) -> None:
+        _LOG.error(text, self._path, *values, extra={_ABOUT: self})
 
 
 class ReopeningHandler(logging.Handler):
@@ -126,7 +162,10 @@ class ReopeningHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Append *record*, soon."""
         try:
-            self._file.write(self.format(record))
+            if getattr(record, _ABOUT, None) is self._file:
+                _write_to_standard_error(self.format(record))
+            else:
+                self._file.write(self.format(record))
         except Exception:
             self.handleError(record)
 
@@ -139,6 +178,12 @@ class ReopeningHandler(logging.Handler):
         with contextlib.suppress(OSError):
             self._file.close()
         super().close()
+
+
+def _write_to_standard_error(line: str) -> None:
+    # Past its buffer: what stays there would be tried again at the end, and cost the exit code.
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it goes nowhere, or there is none
+        os.write(sys.stderr.fileno(), f"{line}\n".encode("utf-8", "backslashreplace"))
 
 
 _FILES: WeakSet[LineFile] = WeakSet()

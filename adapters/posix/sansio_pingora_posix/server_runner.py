@@ -224,7 +224,9 @@ class ServerRunner:
             self._receiver = receiver = Receiver(self._upgrade_sock, self._upgrade_owner)
             for name, sock in receiver.receive(self._upgrade_timeout):
                 self._table.inherit(name, sock)
-        except HandOverFailed as exc:
+        except (HandOverFailed, OSError) as exc:
+            if self._receiver is not None:
+                self._receiver.close()
             reason = str(exc)
             self.post(lambda now: self._lifecycle.descriptors_refused(reason, now))
         else:
@@ -236,20 +238,31 @@ class ServerRunner:
         self._lifecycle.descriptors_received(now)
 
     def _send(self) -> None:
-        sender = self._sender = Sender(
-            self._upgrade_sock, self._table.in_use(), retries=self._upgrade_retries, timeout=self._upgrade_timeout
-        )
+        def failed(exc: Exception) -> None:
+            reason = str(exc)
+            self.post(lambda now: self._lifecycle.hand_over_failed(reason, now))
 
         def send() -> None:
             try:
                 sender.run()
             except (HandOverFailed, OSError) as exc:
-                reason = str(exc)
-                self.post(lambda now: self._lifecycle.hand_over_failed(reason, now))
+                failed(exc)
             else:
                 self.post(self._lifecycle.handed_over)
 
-        threading.Thread(target=send, name="sansio-pingora-upgrade", daemon=True).start()
+        try:
+            sender = Sender(
+                self._upgrade_sock, self._table.in_use(), retries=self._upgrade_retries, timeout=self._upgrade_timeout
+            )
+        except HandOverFailed as exc:
+            failed(exc)
+            return
+        self._sender = sender
+        try:
+            threading.Thread(target=send, name="sansio-pingora-upgrade", daemon=True).start()
+        except RuntimeError as exc:  # the system has none left
+            sender.close()
+            failed(exc)
 
     def _acknowledge(self) -> None:
         if self._receiver is not None:

@@ -126,7 +126,10 @@ class ServiceThreads:
                 error = str(exc) or type(exc).__name__
             runner.ended(name, error)
 
-        threading.Thread(target=work, name=name, daemon=True).start()
+        try:
+            threading.Thread(target=work, name=name, daemon=True).start()
+        except RuntimeError as exc:  # the system has none left
+            runner.ended(name, str(exc))
 
     def drain(self, name: str, *, handed_over: bool) -> None:
         """See :class:`Launcher`."""

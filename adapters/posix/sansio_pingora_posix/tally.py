@@ -16,6 +16,7 @@ class Tally:
     """Of one service, made before the fork: *workers* processes with *lanes* each. Nobody is there at first."""
 
     def __init__(self, workers: int, lanes: int) -> None:
+        self.workers = workers
         self._lanes = lanes
         self._counts = memoryview(mmap.mmap(-1, 4 * workers * lanes)).cast("i")
         for at in range(len(self._counts)):
@@ -48,7 +49,8 @@ class SharedPolicy(AcceptPolicy):
         self._tally = tally
         self._worker = worker
         self._lane = lane
-        tally.put(worker, lane, 0)
+        if max_connections != 0:  # or the others would leave clients to one that takes none
+            tally.put(worker, lane, 0)
 
     def look_around(self, now: float) -> None:
         """Before accepting: perhaps others go first."""
@@ -74,11 +76,18 @@ class SharedPolicy(AcceptPolicy):
 def lane_policy(limits: Limits, lane: int = 0, lanes: int = 1, place: tuple[Tally, int] | None = None) -> AcceptPolicy:
     """The policy of one lane of several, which share nothing: each gets its part of the ceilings.
 
-    *place*: the tally of the service, and which worker this is.
+    *place*: the tally of the service, and which worker this is. With fewer connections than lanes in all workers
+    some have a part of none, and accept nobody.
     """
+    if place is not None:
+        tally, worker = place
+        # Lane by lane through the workers, so that what is left over is spread among them.
+        lane_of_all, lanes = lane * tally.workers + worker, lanes * tally.workers
+    else:
+        lane_of_all = lane
     most = limits.max_connections
     if most is not None:
-        most = most // lanes + (1 if lane < most % lanes else 0)
+        most = most // lanes + (1 if lane_of_all < most % lanes else 0)
     rate = None if limits.accept_rate is None else limits.accept_rate / lanes
     if place is None:
         return AcceptPolicy(max_connections=most, accept_rate=rate)

@@ -107,8 +107,15 @@ class WorkerProcesses:
     def start(self, name: str, delay: float | None, runner: ServerRunner) -> None:
         """See :class:`Launcher`."""
         number = _number(name)
-        ours, theirs = socket.socketpair()
-        pid = fork()
+        pair: tuple[socket.socket, ...] = ()
+        try:
+            pair = ours, theirs = socket.socketpair()
+            pid = fork()
+        except OSError as exc:  # no descriptor, process or memory is free: as if it had ended at once
+            for sock in pair:
+                sock.close()
+            runner.ended(name, f"no process can be started: {exc.strerror or exc}")
+            return
         if pid == 0:
             ours.close()
             runner.forget_hand_over()
@@ -122,12 +129,12 @@ class WorkerProcesses:
     def drain(self, name: str, *, handed_over: bool) -> None:
         """See :class:`Launcher`."""
         self.let_go()
-        self._order(self._workers[name], _Order.DRAIN_HANDED_OVER if handed_over else _Order.DRAIN)
+        self._order(name, _Order.DRAIN_HANDED_OVER if handed_over else _Order.DRAIN)
 
     def abort(self, name: str) -> None:
         """See :class:`Launcher`."""
         self.let_go()
-        self._order(self._workers[name], _Order.ABORT)
+        self._order(name, _Order.ABORT)
 
     def admit(self) -> None:
         """See :class:`Launcher`."""
@@ -143,8 +150,9 @@ class WorkerProcesses:
         self._order_all(_Order.RELOAD)
 
     def order_reopen(self) -> None:
-        """Have every worker open its log files again."""
-        self._order_all(_Order.REOPEN)
+        """Have every worker open its log files again, one that is starting as well: it has the old ones open."""
+        for name in self._workers:
+            self._order(name, _Order.REOPEN)
 
     def reap(self, runner: ServerRunner) -> None:
         """Find out who has ended, after SIGCHLD; in the runner's thread."""
@@ -163,7 +171,8 @@ class WorkerProcesses:
         """Nothing is left afterwards: workers that would not end are killed."""
         for worker in self._workers.values():
             os.kill(worker.pid, signal.SIGKILL)
-            os.waitpid(worker.pid, 0)
+            with contextlib.suppress(ChildProcessError):  # who has started this process had SIGCHLD ignored
+                os.waitpid(worker.pid, 0)
             worker.leash.close()
         self._workers.clear()
         self.let_go()
@@ -179,20 +188,22 @@ class WorkerProcesses:
             runner.forget(leash)
             leash.close()  # SIGCHLD says the rest
             return
-        worker = self._workers[name]
-        worker.ready = True
+        self._workers[name].ready = True
         runner.ready(name)
         if self._reloaded:
-            self._order(worker, _Order.RELOAD)
+            self._order(name, _Order.RELOAD)
         if self._admitted:
-            self._order(worker, _Order.ADMIT)
+            self._order(name, _Order.ADMIT)
 
     def _order_all(self, order: _Order) -> None:
-        for worker in self._workers.values():
+        for name, worker in self._workers.items():
             if worker.ready:
-                self._order(worker, order)
+                self._order(name, order)
 
-    def _order(self, worker: _Worker, order: _Order) -> None:
+    def _order(self, name: str, order: _Order) -> None:
+        worker = self._workers.get(name)
+        if worker is None:  # it has ended, and the runner is about to hear of it
+            return
         worker.orders.add(order)
         with contextlib.suppress(OSError):  # it is gone, and SIGCHLD on its way
             worker.leash.send(bytes([order]))
@@ -205,6 +216,7 @@ class WorkerProcesses:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for worker in self._workers.values():
                 worker.leash.close()  # so that a supervisor's end is heard
+            self._table.close_unclaimed()  # a worker would keep it open when the supervisor has let it go
             table = DescriptorTable()
             for address, sock in self._held:
                 table.inherit(str(address), sock)
@@ -225,7 +237,11 @@ _ASKED = {_Order.DRAIN, _Order.DRAIN_HANDED_OVER, _Order.ABORT}
 
 def _fault(worker: _Worker, code: int) -> str | None:
     if code < 0:
-        return f"process {worker.pid} was killed by {signal.Signals(-code).name}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:  # most of the real-time signals have none
+            name = f"signal {-code}"
+        return f"process {worker.pid} was killed by {name}"
     if code:
         return f"process {worker.pid} has ended with exit code {code}"
     return None if worker.orders & _ASKED else f"process {worker.pid} has ended unasked"
