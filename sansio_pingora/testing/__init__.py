@@ -27,7 +27,8 @@ from sansio_pingora.testing.parties import Answers, Asks, ClientScript, OriginSc
 from sansio_pingora.testing.planned import FAULT_KINDS, Fault
 from sansio_pingora.testing.prng import Random
 from sansio_pingora.testing.speaker import Raw
-from sansio_pingora.testing.world import OracleBroken, Weather, World
+from sansio_pingora.testing.weather import Weather
+from sansio_pingora.testing.world import OracleBroken, World
 
 __all__ = [
     "ALL_FAULTS",

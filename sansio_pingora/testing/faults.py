@@ -1,16 +1,30 @@
-"""Every fault that the simulator can inject, by name; each injection is counted.
+"""Every fault that can happen in a simulated world, by name; each that happens is counted.
 
-A fault that no run ever fired proves nothing, so a report names the missing ones.
+Some are decided by chance, and so in any world (:data:`BY_CHANCE`); some follow from the links or from what a scripted
+party does (:data:`COUNTED`); the others are those of the worlds that ``simulate`` builds. A fault that no run ever
+fired proves nothing, so a report names the missing ones.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 
 from sansio_pingora.testing.prng import Random
 
-__all__ = ["ALL_FAULTS", "PARTS", "Faults", "at_part", "missing"]
+__all__ = [
+    "ALL_FAULTS",
+    "BY_CHANCE",
+    "COUNTED",
+    "LINK_FAULTS",
+    "PARTS",
+    "SIMULATED_FAULTS",
+    "Faults",
+    "at_part",
+    "check_chances",
+    "missing",
+]
 
 PARTS = (
     "idle",  # before the first byte of a message
@@ -166,7 +180,7 @@ def at_part(action: str, side: str, part: str) -> str:
     return f"{side} {action} in {part}"
 
 
-ALL_FAULTS: tuple[str, ...] = (
+SIMULATED_FAULTS: tuple[str, ...] = (
     *_NAMED,
     *(
         at_part(action, side, part)
@@ -179,9 +193,89 @@ ALL_FAULTS: tuple[str, ...] = (
     *(f"h2 origin GOAWAY at {state}" for state in ("start", "head", "body", "answer", "idle")),
     *(f"h2 origin resets in {state}" for state in ("head", "body", "answer", "end")),
 )
+"""Those that happen in the worlds of ``simulate``."""
+
+LINK_FAULTS = ("link stall", "link half-close", "link reset")
+"""Those of a link that was made, by chance or by a :class:`.planned.Fault`. In ``simulate`` parties do as much."""
+
+ALL_FAULTS: tuple[str, ...] = (*SIMULATED_FAULTS, *LINK_FAULTS)
 """Every fault that there is."""
 
+BY_CHANCE: dict[str, tuple[str, ...]] = {
+    "every world": (
+        "connect refused",
+        "connect black-holed",
+        "connect late",
+        "connect no route",
+        "connect no name",
+        "accept no descriptor",
+        "accept delayed",
+        "accept aborted",
+        *LINK_FAULTS,
+        "clock jump",
+    ),
+    "one with an application of ours, which has timers": ("timer early", "timer late"),
+    "the same, on links with jitter": ("before a timer", "at a timer", "past a timer"),
+    "one whose application has callbacks that wait": (
+        "filter late",
+        "filter out of order",
+        "filter error",
+        "filter cancelled",
+        "filter never",
+        "filter raises",
+    ),
+    "those of `simulate` alone; a `FilterScript` does as much elsewhere": tuple(
+        f"exception in {hook}" for hook in _HOOKS
+    ),
+}
+"""What the chances of a :class:`.world.Weather` may name, by the worlds in which it can happen."""
+
+_OF_SCRIPTS = tuple(  # they know no chunks: what lies behind a head is all body
+    (action, part)
+    for action in _ACTIONS
+    for part in ("idle", "start-line", "fields", "crlf", "head-end", "body")
+    if (action, part) != ("split", "idle")
+)
+
+COUNTED: dict[str, tuple[str, ...]] = {
+    "`LinkProfile`": ("reordered", "short read", "short write"),
+    "`ClientScript`": (
+        *(at_part(action, "client", part) for action, part in _OF_SCRIPTS),
+        "client stalls",
+        "client gives up",
+        "slow reader",
+    ),
+    "`OriginScript`": (
+        *(at_part(action, "origin", part) for action, part in _OF_SCRIPTS),
+        "origin stalls",
+        "origin answers early",
+        "origin closes idle",
+        "origin unsolicited bytes",
+    ),
+}
+"""What is counted where a link or a party is like that, by what makes it so."""
+
 _KNOWN = frozenset(ALL_FAULTS)
+_CHANCES = frozenset(name for names in BY_CHANCE.values() for name in names)
+
+
+def check_chances(chances: Mapping[str, float]) -> None:
+    """*chances* are probabilities of faults that happen by chance.
+
+    :raises ValueError: they are not.
+    """
+    for name, chance in chances.items():
+        if name not in _KNOWN:
+            near = get_close_matches(name, _CHANCES, 1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(f"{name!r} is no fault{hint}: testing.faults.BY_CHANCE has those that have a chance")
+        if name not in _CHANCES:
+            raise ValueError(
+                f"{name!r} does not happen by chance, but by what a party or a link does: a ClientScript, an "
+                f"OriginScript, a LinkProfile, or a Fault in the plan"
+            )
+        if not 0 <= chance <= 1:
+            raise ValueError(f"the chance of {name!r} is {chance!r}: it is a probability, from 0 to 1")
 
 
 class Faults:
@@ -202,6 +296,11 @@ class Faults:
             return True
         return False
 
+    def planned(self, name: str) -> Random | None:
+        """What to plan *name* with where it is to happen later, if ever; it is counted then."""
+        chance = self._chances.get(name, 0.0)
+        return self._rng if chance and self._rng.chance(chance) else None
+
     def first_of(self, names: Iterable[str]) -> str:
         """The first of *names* that happens now; empty when none of them does."""
         for name in names:
@@ -221,6 +320,6 @@ class Faults:
         self.counts[name] += 1
 
 
-def missing(counts: Counter[str], expected: Iterable[str] = ALL_FAULTS) -> list[str]:
+def missing(counts: Counter[str], expected: Iterable[str] = SIMULATED_FAULTS) -> list[str]:
     """The faults of *expected* that never fired."""
     return [name for name in expected if not counts[name]]

@@ -9,6 +9,7 @@ is in flight and unsent, in both directions; what had landed can still be read.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["End", "LinkProfile", "Owner"]
 
+_LEAST = {"segment": 1, "cuts": 0, "read_size": 1, "send_buffer": 0, "receive_buffer": 1, "high": 0, "low": 0}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LinkProfile:
-    """How a link behaves, in both directions. Sizes are bytes, times are seconds."""
+    """How a link behaves, in both directions. Sizes are bytes, times are seconds.
+
+    :raises ValueError: a value is out of its range.
+    """
 
     latency: float = 0.001
     """One way."""
@@ -49,6 +55,19 @@ class LinkProfile:
     """User-space bytes above which a writer is told to pause; 0: when the kernel's part is full."""
     low: int = 16_384
     """User-space bytes at which it is told to go on."""
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            size = getattr(self, name)
+            if not isinstance(size, int) or size < least:
+                raise ValueError(f"{name} is {size!r}: it is a whole number, and {least} at least")
+        for name in ("latency", "jitter"):
+            if not 0 <= (seconds := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} is {seconds!r}: it is a number of seconds, 0 or more, and finite")
+        if not self.bandwidth > 0:
+            raise ValueError(
+                f"bandwidth is {self.bandwidth!r} bytes a second: it is above 0; a stall is a Fault('stall')"
+            )
 
     def __repr__(self) -> str:
         return brief(self)
@@ -176,7 +195,11 @@ class End:
         return self._inbox_size
 
     def write(self, data: bytes) -> None:
-        """Send *data*, which is not empty."""
+        """Send *data*; nothing, when it is empty."""
+        if not data:
+            return
+        if isinstance(data, str):  # type: ignore[unreachable]  # parties of one's own need not be type-checked
+            raise TypeError(f"{self.name}: a link carries bytes, not text: {data[:40]!r}")
         if self._fin and not self.dead:
             raise AssertionError(f"{self.name}: written after its write side was shut")
         if self.audit is not None:

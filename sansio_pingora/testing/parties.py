@@ -31,7 +31,8 @@ STOPS = ("close", "half-close", "reset", "stall")
 class Asks:
     """A client sends a request, *raw*, or any bytes.
 
-    :raises ValueError: an offset is beyond them, or the stop is not one of :data:`STOPS`.
+    :raises TypeError: they are not bytes.
+    :raises ValueError: an offset is beyond them, a pause is below 0, or the stop is not one of :data:`STOPS`.
     """
 
     raw: bytes
@@ -41,7 +42,11 @@ class Asks:
     """An offset, and what it does there instead of going on."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.raw, bytes):
+            raise TypeError(f"{type(self).__name__} takes the bytes of a message, as b'GET / …', not {self.raw!r}")
         offsets = [at for at, _ in self.pauses]
+        if any(not seconds >= 0 for _, seconds in self.pauses):
+            raise ValueError(f"pauses {self.pauses!r}: each is an offset and 0 seconds or more")
         if self.stop is not None:
             offsets.append(self.stop[0])
             if self.stop[1] not in STOPS:

@@ -82,6 +82,7 @@ class FaultyEnd(End):
         if self.dead:
             return
         self._world.note(self.name, "fault", fault.what)
+        self._world.faults.count(f"link {fault.what}")
         if fault.what == "reset":
             self._land_reset(None)
             self.other._land_reset(None)

@@ -24,6 +24,9 @@ class Random:
         self.seed = seed & _MASK
         self._state = self.seed
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.seed})"
+
     def bits(self) -> int:
         """The next 64 bits."""
         self._state = z = (self._state + 0x9E3779B97F4A7C15) & _MASK

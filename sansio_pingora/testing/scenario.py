@@ -12,7 +12,7 @@ from sansio_pingora.testing.casting import Mood, plan_client, random_behaviour
 from sansio_pingora.testing.clients import Client
 from sansio_pingora.testing.conversations import plan_tunnel, plan_websocket
 from sansio_pingora.testing.engine_oracles import CreditConserved, SplitInvariance
-from sansio_pingora.testing.faults import ALL_FAULTS, missing
+from sansio_pingora.testing.faults import SIMULATED_FAULTS, missing
 from sansio_pingora.testing.http2_clients import Http2Client, Http2Plan, Http2Turn, plan_http2_client
 from sansio_pingora.testing.http2_origins import http2_origin
 from sansio_pingora.testing.http2_scripts import Http2Script
@@ -35,7 +35,8 @@ from sansio_pingora.testing.oracles import BoundedMemory, NoTimerlessWait, Termi
 from sansio_pingora.testing.origins import Origin
 from sansio_pingora.testing.talkers import Conversations, TalkClient, TunnelOrigin, websocket_origin
 from sansio_pingora.testing.tls_peers import SimulatedTls
-from sansio_pingora.testing.world import Weather, World
+from sansio_pingora.testing.weather import Weather
+from sansio_pingora.testing.world import World
 
 if TYPE_CHECKING:
     from sansio_pingora.machine import Application
@@ -77,7 +78,7 @@ class Report:
 
     def missing(self) -> list[str]:
         """Faults that never fired: what they should have shown was not shown."""
-        return missing(self.faults, ALL_FAULTS)
+        return missing(self.faults)
 
     def add(self, other: Report) -> None:
         """Add another report to this one."""
@@ -166,7 +167,7 @@ def _weather(rng: Random, calm: bool) -> Weather:
     if rng.chance(0.2):
         chances["clock jump"] = 0.005
     if rng.chance(0.3):
-        chances.update({name: 0.04 for name in ALL_FAULTS if name.startswith("exception in ")})
+        chances.update({name: 0.04 for name in SIMULATED_FAULTS if name.startswith("exception in ")})
         chances.update({f"exception in {name}": chance for name, chance in _SELDOM})
     return Weather(_profiles(rng), chances)
 
@@ -267,14 +268,20 @@ def build_world(
             random_proxy,
         )  # deferred: whoever brings an application needs no proxy
 
+        again = f"python -m sansio_pingora.testing.simulate --seed {seed} --trace"
         if is_about_servers(seed):
-            return build_server_world(seed, rng)
+            world, case = build_server_world(seed, rng)
+            world.again = again
+            return world, case
 
         application = random_proxy
+    else:
+        again = f"sansio_pingora.testing.scenario.run_seed({seed}, {getattr(application, '__name__', 'application')})"
     dice = rng
     rng = World(seed, rng=dice).rng.fork("scenario")
     calm = rng.chance(0.15)
     world = World(seed, _weather(rng, calm), dice)
+    world.again = again
     limits = _limits(rng, calm)
     case = Case(Ledger(), limits, calm=calm)
     tls_rng = rng.fork("tls")

@@ -19,7 +19,8 @@ from sansio_pingora.testing.oracles import NoTimerlessWait, Oracle, Termination
 from sansio_pingora.testing.reader import StrictReader
 from sansio_pingora.testing.sim_server import EDGE, Door, Meeting, Process, ServerPlan
 from sansio_pingora.testing.talkers import TalkClient
-from sansio_pingora.testing.world import Weather, World
+from sansio_pingora.testing.weather import Weather
+from sansio_pingora.testing.world import World
 from sansio_pingora.wire import ResponseHeader
 
 if TYPE_CHECKING:
@@ -412,6 +413,7 @@ def build_server_world(seed: int, rng: Random | None = None) -> tuple[World, Cas
         for _ in range(2)
     )
     world = World(seed, Weather(profiles, {"timer early": 0.1, "timer late": 0.1}), dice)
+    world.again = f"sansio_pingora.testing.server_worlds.build_server_world({seed})[0].settle()"
     story = _Story(world, rng)
     kind = rng.weighted([(8, "hand-overs"), (1, "term"), (1, "int"), (4, "anything"), (1, "start")])
     end = 30.0

@@ -7,26 +7,33 @@ invariant breaks in the same place; what is left are the decisions that matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pprint import pformat
 from typing import TYPE_CHECKING, NamedTuple
 
 from sansio_pingora.testing.prng import Random
 from sansio_pingora.testing.scenario import build_world
+from sansio_pingora.testing.world import format_line
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from sansio_pingora.testing.world import World
 
-__all__ = ["Decisions", "Noted", "Shrunk", "Told", "shrink_seed"]
+__all__ = ["Build", "Decisions", "Noted", "Shrunk", "Told", "shrink_seed"]
 
 Decisions = dict[str, dict[int, int | float]]
 """By generator, its forks behind slashes, and the number of a draw there: what came of it, where that is not plain."""
 
+Build = Callable[[int, Random], "World"]
+"""Makes the world of a seed, in which nothing has happened yet: ``World(seed, weather, rng)`` and who is in it."""
+
 _Flat = dict[tuple[str, int], "int | float"]
 _MOST_STEPS = 20_000
+_STORY = 120
+"""Lines of the trace of a shrunk seed."""
 
 
 class Noted(Random):
@@ -87,6 +94,9 @@ class Told(Random):
         self._path = path
         self._drawn = 0
 
+    def __repr__(self) -> str:
+        return f"Told({self._decisions!r})"
+
     def bits(self) -> int:
         """See :class:`.prng.Random`."""
         return int(self._next())
@@ -145,33 +155,70 @@ class Shrunk:
     steps_before: int
     attempts: int
     """Worlds that were tried."""
+    build: Build | None
+    """What made the worlds; None: they are those of ``simulate``."""
 
     @property
     def after(self) -> int:
         """Decisions that are left."""
         return sum(map(len, self.decisions.values()))
 
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                *map(format_line, self.world.trace[-_STORY:]),
+                f"{self.error}".partition("\n")[0],
+                self._counted(),
+                "",
+                self.as_test(),
+            ]
+        )
+
+    def _counted(self) -> str:
+        decisions = f"{self.before} decisions became {self.after}"
+        return f"{decisions}, {self.steps_before} steps {self.world.steps}, in {self.attempts} worlds"
+
     def as_test(self) -> str:
         """A test to paste, which breaks as the seed does."""
-        invariant = getattr(self.error, "invariant", type(self.error).__name__)
+        invariant = re.sub(r"\W", "_", getattr(self.error, "invariant", type(self.error).__name__).lower())
         decisions = pformat(self.decisions, width=112).replace("\n", "\n    ")
+        imported, built = self._building()
         return (
-            "from sansio_pingora.testing.scenario import build_world\n"
+            f"{imported}"
             "from sansio_pingora.testing.shrinking import Told\n\n\n"
-            f"def test_{invariant.lower().replace('-', '_')}_of_seed_{self.seed}():\n"
+            f"def test_{invariant}_of_seed_{self.seed}():\n"
             f"    decisions = {decisions}\n"
-            f"    world, _ = build_world({self.seed}, rng=Told(decisions))\n"
+            f"    {built}\n"
             "    world.settle()\n"
         )
 
+    def _building(self) -> tuple[str, str]:
+        """The line that imports what builds the world, and the one that calls it."""
+        if self.build is None:
+            imported = "from sansio_pingora.testing.scenario import build_world\n"
+            return imported, f"world, _ = build_world({self.seed}, rng=Told(decisions))"
+        name = getattr(self.build, "__qualname__", "build")
+        module = getattr(self.build, "__module__", None)
+        importable = name.isidentifier() and module not in (None, "__main__")
+        if not name.isidentifier():
+            name = "build"  # a lambda, or a function in another one: it is known to who called us
+        imported = f"from {module} import {name}\n" if importable else ""
+        return imported, f"world = {name}({self.seed}, Told(decisions))"
 
-def shrink_seed(seed: int, *, attempts: int = 1_000) -> Shrunk | None:
-    """*seed* with as few decisions as *attempts* worlds find that break the same; None where it breaks nothing."""
+
+def shrink_seed(seed: int, *, build: Build | None = None, attempts: int = 1_000) -> Shrunk | None:
+    """*seed* with as few decisions as *attempts* worlds find that break the same; None where it breaks nothing.
+
+    *build* makes a world of one's own, which is settled: what must hold in it is for the oracles that watch it, or for
+    whoever takes part to raise. Without it the world is the one of ``simulate``.
+
+    :raises ValueError: the world that *build* made decides by another generator than the one that *build* was given.
+    """
     dice = Noted(seed)
-    world, error = _run(seed, dice, 1_000_000)
+    world, error = _run(seed, dice, 1_000_000, build)
     if error is None:
         return None
-    shrinker = _Shrinker(seed, _place(error), attempts, (world, error))
+    shrinker = _Shrinker(seed, _place(error), attempts, (world, error), build)
     everything = {
         (path, number): decided for path, own in dice.decisions.items() for number, decided in sorted(own.items())
     }
@@ -182,15 +229,17 @@ def shrink_seed(seed: int, *, attempts: int = 1_000) -> Shrunk | None:
     else:  # two generators of one name that were not asked the same: nothing is known of such a world
         shrinker.kept = everything
     found, error = shrinker.best
-    return Shrunk(seed, _nested(shrinker.kept), found, error, len(everything), world.steps, shrinker.tried)
+    return Shrunk(seed, _nested(shrinker.kept), found, error, len(everything), world.steps, shrinker.tried, build)
 
 
 class _Shrinker:
-    def __init__(self, seed: int, place: _Break, attempts: int, best: tuple[World, Exception]) -> None:
+    def __init__(
+        self, seed: int, place: _Break, attempts: int, best: tuple[World, Exception], build: Build | None
+    ) -> None:
         self.best = best
         self.kept: _Flat = {}
         self.tried = 0
-        self._seed, self._place, self._attempts = seed, place, attempts
+        self._seed, self._place, self._attempts, self._build = seed, place, attempts, build
 
     def breaks(self, decisions: _Flat) -> bool:
         """Whether a world of *decisions* breaks as the seed did: then those of them that it asked for are kept."""
@@ -199,7 +248,7 @@ class _Shrinker:
         self.tried += 1
         told = Told(_nested(decisions))
         most = max(4 * self.best[0].steps, _MOST_STEPS)
-        world, error = _run(self._seed, told, most)
+        world, error = _run(self._seed, told, most, self._build)
         if error is None or _place(error) != self._place or world.steps >= most:
             return False
         self.best = world, error
@@ -258,8 +307,12 @@ def _nested(decisions: _Flat) -> Decisions:
     return nested
 
 
-def _run(seed: int, rng: Random, most: int) -> tuple[World, Exception | None]:
-    world, _ = build_world(seed, rng=rng)
+def _run(seed: int, rng: Random, most: int, build: Build | None) -> tuple[World, Exception | None]:
+    world = build_world(seed, rng=rng)[0] if build is None else build(seed, rng)
+    if world.rng is not rng:
+        raise ValueError(
+            f"{world!r} does not decide by the rng that build() was given: write World(seed, weather, rng)"
+        )
     try:
         world.settle(max_steps=most)
     except Exception as error:  # of an oracle, or of a script that met what it was not made for

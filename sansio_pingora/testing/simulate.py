@@ -21,7 +21,7 @@ from hashlib import blake2b
 from textwrap import fill
 from typing import TextIO
 
-from sansio_pingora.testing.faults import ALL_FAULTS
+from sansio_pingora.testing.faults import SIMULATED_FAULTS
 from sansio_pingora.testing.oracles import INVARIANTS
 from sansio_pingora.testing.scenario import Report, build_world, run_seed
 from sansio_pingora.testing.shrinking import shrink_seed
@@ -32,8 +32,6 @@ __all__ = ["main"]
 _BATCH = 20
 _BLOCK = 1_000
 """So many seeds have a hash of their own."""
-_STORY = 120
-"""Lines of the trace of a shrunk seed."""
 _GARBAGE = 200_000
 """Objects made before some are looked for that nobody needs: a few worlds, which are dropped as a whole."""
 _PROGRESS = 10.0
@@ -118,7 +116,7 @@ def _say_counts(total: Report, seeds: int, at_least: int) -> None:
     if missing := total.missing():
         _say_all("never fired", missing)
     least = at_least or seeds / 100
-    if seldom := [f"{name} {total.faults[name]}" for name in ALL_FAULTS if 0 < total.faults[name] < least]:
+    if seldom := [f"{name} {total.faults[name]}" for name in SIMULATED_FAULTS if 0 < total.faults[name] < least]:
         _say_all(f"fired less than {least:.0f} times", seldom)
     if unseen := [invariant for invariant in INVARIANTS if not total.met[invariant]]:
         _say(f"never judged: {', '.join(unseen)}")
@@ -152,7 +150,7 @@ def _run_many(seeds: range, processes: int, show: int, again: int, at_least: int
         f"{total.virtual_time / 3600:.1f} virtual hours"
     )
     _say_counts(total, len(seeds), at_least)
-    return 1 if failures or any(total.faults[name] < at_least for name in ALL_FAULTS) else 0
+    return 1 if failures or any(total.faults[name] < at_least for name in SIMULATED_FAULTS) else 0
 
 
 def _run_one(seed: int, *, trace: bool) -> int:
@@ -179,14 +177,7 @@ def _shrink(seed: int, attempts: int) -> int:
     if shrunk is None:
         _say(f"seed {seed} breaks nothing")
         return 0
-    for line in shrunk.world.trace[-_STORY:]:
-        _say(format_line(line))
-    _say(f"{shrunk.error}".partition("\n")[0])
-    _say(
-        f"{shrunk.before} decisions became {shrunk.after}, {shrunk.steps_before} steps {shrunk.world.steps}, "
-        f"in {shrunk.attempts} worlds\n"
-    )
-    _say(shrunk.as_test())
+    _say(str(shrunk))
     return 1
 
 

@@ -133,9 +133,17 @@ class Raw:
     """The simplest peer: sends *script* (bytes, and pauses as seconds) and keeps what it receives.
 
     As a client, give it to ``world.client``; as an origin for one connection, to ``world.listen``.
+
+    :raises TypeError: a step of the script is neither.
+    :raises ValueError: a pause is below 0.
     """
 
     def __init__(self, world: World, *script: bytes | float, name: str = "raw", shut: bool = False) -> None:
+        for step in script:
+            if not isinstance(step, bytes | int | float):
+                raise TypeError(f"a step of Raw is bytes to send, or a pause in seconds, not {step!r}")
+            if not isinstance(step, bytes) and not step >= 0:
+                raise ValueError(f"a pause of Raw is 0 seconds or more, not {step!r}")
         self.world = world
         self.name = name
         self.end: End | None = None

@@ -9,27 +9,27 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sansio_pingora._reprs import brief
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.listeners import AcceptPolicy
 from sansio_pingora.testing.faults import Faults
-from sansio_pingora.testing.link import End, LinkProfile, link
+from sansio_pingora.testing.link import End, link
 from sansio_pingora.testing.planned import Fault, FaultyEnd
 from sansio_pingora.testing.prng import Random
+from sansio_pingora.testing.weather import Weather, faults_by_chance
 from sansio_pingora.transport import ServiceRecord, SocketAddr
 
 if TYPE_CHECKING:
     from sansio_pingora.layers import LayerMaker
     from sansio_pingora.machine import Application
     from sansio_pingora.testing.driver import Driver
+    from sansio_pingora.testing.link import LinkProfile
     from sansio_pingora.testing.oracles import Oracle
 
-__all__ = ["Attempt", "Connecting", "Listener", "OracleBroken", "Script", "TraceLine", "Weather", "World"]
+__all__ = ["Attempt", "Connecting", "Listener", "OracleBroken", "Script", "TraceLine", "World"]
 
 TICK = 2.0**-20
 """About a microsecond: the step by which inputs miss or hit a deadline."""
@@ -52,6 +52,10 @@ class OracleBroken(AssertionError):
         self.seed = world.seed
         self.now = world.now
         self.step = world.steps
+        self.again = world.again or (
+            f"what is built on {world!r}; with fewer decisions: shrink_seed({world.seed}, build=...), "
+            "see docs/simulating.md"
+        )
         self.lines = [format_line(line) for line in world.trace[-last:]]
         super().__init__(invariant, complaint)
 
@@ -61,7 +65,7 @@ class OracleBroken(AssertionError):
                 f"{self.invariant}: {self.complaint}",
                 f"  at {self.now!r} s, step {self.step}, seed {self.seed}",
                 *(f"    {line}" for line in self.lines),
-                f"  again: python -m sansio_pingora.testing.simulate --seed {self.seed} --trace",
+                f"  again: {self.again}",
             ]
         )
 
@@ -108,28 +112,19 @@ class Attempt:
         self.cancelled = False
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Weather:
-    """What links are like, and how often faults of the network happen."""
-
-    profiles: tuple[LinkProfile, ...] = (LinkProfile(),)
-    """Each new link gets one of them."""
-    chances: dict[str, float] = field(default_factory=dict)
-    """Probability of each fault by its name, whenever it could happen; see :mod:`.faults`."""
-    plan: tuple[Fault, ...] = ()
-    """Faults that happen once, to the connect that they name."""
-
-    def __repr__(self) -> str:
-        return brief(self)
-
-
 class World:
-    """Virtual time and everything that happens in it. Reproducible from *seed*, or from *rng* in its place."""
+    """Virtual time and everything that happens in it. Reproducible from *seed*, or from *rng* in its place.
+
+    :raises TypeError: *weather* is none.
+    """
 
     def __init__(self, seed: int = 0, weather: Weather | None = None, rng: Random | None = None) -> None:
+        if weather is not None and not isinstance(weather, Weather):
+            raise TypeError(f"weather is a Weather, as Weather((LinkProfile(),)), not {weather!r}")
         self.seed = seed
         self.now = 0.0
         self.steps = 0
+        self._seeded = rng is None
         self.rng = Random(seed) if rng is None else rng
         self.weather = weather or Weather()
         self.faults = Faults(self.rng.fork("faults"), self.weather.chances)
@@ -145,6 +140,8 @@ class World:
         self.judged: Counter[str] = Counter()
         """By invariant, how often there was something to judge."""
         self.failure: OracleBroken | None = None
+        self.again = ""
+        """How to see it again, for who reads of a failure; empty: it is built by somebody's own code."""
         self.unheard: list[SocketAddr] = []
         """Addresses that were connected to while nothing listened there."""
         self._queue: list[tuple[float, int, Callable[[Any], None], Any]] = []
@@ -158,6 +155,10 @@ class World:
         self.snaps = any(map(self.faults.enabled, _BESIDE))
         """Arrivals may be moved onto a deadline."""
         self._jumps = self.faults.enabled("clock jump")
+
+    def __repr__(self) -> str:
+        weather = "" if self.weather == Weather() else f", {self.weather!r}"
+        return f"World({self.seed}{weather})" if self._seeded else f"World({self.seed}{weather}, rng={self.rng!r})"
 
     # ── time ─────────────────────────────────────────────────────────────────────────
 
@@ -244,12 +245,20 @@ class World:
         *layers* are for one of the real kind: what stands between its links and HTTP, lowest first.
 
         Returns the driver, or the listener.
+
+        :raises TypeError: *application* is none of these.
         """
         at = SocketAddr.parse(address) if isinstance(address, str) else address
         opens: Any = application
         if hasattr(opens, "enter"):
             opens = opens.enter(self, str(at))
         if not hasattr(opens, "open"):
+            if not hasattr(opens, "accept"):
+                raise TypeError(
+                    f"{application!r} cannot listen at {at}: a handler goes in as HttpService(ServeHttp(handler, "
+                    "inline=True)), an HttpServerApp as HttpService(app), a ProxyHttp as HttpProxy(proxy); a party of "
+                    "one's own has accept(end)"
+                )
             self._listeners[at] = opens
             return opens
         from sansio_pingora.testing.driver import Driver  # deferred: it needs World
@@ -263,6 +272,7 @@ class World:
         at = SocketAddr.parse(address) if isinstance(address, str) else address
         self._connects += 1
         plan = [fault for fault in self.weather.plan if fault.connect == self._connects]
+        plan += faults_by_chance(self.faults, self._connects)
         attempt = Attempt(owner, at, plan)
         faults = self.faults
         rng = self._link_rng
@@ -275,6 +285,7 @@ class World:
             delay += rng.uniform(0.0, 20.0)
         for fault in plan:
             if fault.what == "late":
+                faults.count("connect late")
                 delay += fault.seconds
         if faults.fires("connect no name"):
             self.after(delay, self._refuse, (attempt, ErrorType.CONNECT_NO_ROUTE, "the name cannot be resolved"))
@@ -283,7 +294,9 @@ class World:
         elif at not in self._listeners:
             self.unheard.append(at)
             self.after(delay, self._refuse, (attempt, ErrorType.CONNECT_REFUSED, "connection refused"))
-        elif any(fault.what == "refuse" for fault in plan) or faults.fires("connect refused"):
+        elif (planned := any(fault.what == "refuse" for fault in plan)) or faults.fires("connect refused"):
+            if planned:
+                faults.count("connect refused")
             self.after(delay, self._refuse, (attempt, ErrorType.CONNECT_REFUSED, "connection refused"))
         else:
             self.after(delay, self._join, (attempt, profile, name))
@@ -293,11 +306,15 @@ class World:
         """Start a client of the server at *address*, or one that follows a script.
 
         Returns the client.
+
+        :raises TypeError: *script* is neither.
         """
         said = name or str(getattr(script, "name", "client"))
         owner: Any = script
         if hasattr(owner, "enter"):
             owner = owner.enter(self, said)
+        if not hasattr(owner, "connected"):
+            raise TypeError(f"{script!r} is no client: it has connected(end), or is a ClientScript or a Raw")
         self.connect(owner, address, said)
         return owner
 

@@ -317,7 +317,14 @@ def test_a_proxy_logs_each_request_once_and_everything_ends(client, origin, scri
 def test_polite_parties_and_harmless_filters_are_served(client, script, profile):
     world = World(0, Weather((profile,)))
     world.listen("o:1", OriginScript((Answers(OK),)))
-    generous = Limits(read_timeout=1000.0, write_timeout=1000.0, min_body_rate=None, body_idle_timeout=1000.0)
+    generous = Limits(
+        first_byte_timeout=1000.0,
+        head_timeout=1000.0,
+        read_timeout=1000.0,
+        write_timeout=1000.0,
+        min_body_rate=None,
+        body_idle_timeout=1000.0,
+    )
     world.listen("p:1", HttpProxy(script.mixed_into(Plain)(), generous))
     asking = world.client("p:1", client)
     world.run(until=3000.0)

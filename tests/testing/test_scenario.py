@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from sansio_pingora.testing import ALL_FAULTS, OracleBroken
+from sansio_pingora.testing import OracleBroken
+from sansio_pingora.testing.faults import SIMULATED_FAULTS
 from sansio_pingora.testing.scenario import Report, build_world, run_seed
 from sansio_pingora.testing.simulate import main
 from tests.testing.fakes import Echo
@@ -70,7 +71,7 @@ def test_reports_add_up_and_name_what_never_fired():
 
     assert (total.seeds, total.steps, total.requests, total.answered) == (2, 20, 6, 4)
     assert total.faults["connect refused"] == 4
-    assert set(total.missing()) == set(ALL_FAULTS) - {"connect refused"}
+    assert set(total.missing()) == set(SIMULATED_FAULTS) - {"connect refused"}
 
 
 def test_the_command_prints_rate_and_faults(capsys):
@@ -85,7 +86,7 @@ def test_the_command_prints_rate_and_faults(capsys):
 
 
 def test_the_command_fails_where_a_fault_fired_too_seldom(capsys, monkeypatch):
-    often = Report(seeds=1, faults=Counter(dict.fromkeys(ALL_FAULTS, 2)))
+    often = Report(seeds=1, faults=Counter(dict.fromkeys(SIMULATED_FAULTS, 2)))
     monkeypatch.setattr("sansio_pingora.testing.simulate.run_seed", lambda seed: often)
 
     assert main(["--seeds", "0:3", "--at-least", "6"]) == 0

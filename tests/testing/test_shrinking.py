@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sansio_pingora.testing import Oracle, World
+from sansio_pingora.testing import Oracle, OracleBroken, World
 from sansio_pingora.testing import shrinking as shrinking_module
 from sansio_pingora.testing.prng import Random
 from sansio_pingora.testing.scenario import build_world
@@ -78,13 +78,15 @@ def touchy(seed, rng):
     drawn = [own.chance(0.8) for _ in range(30)]
     rng.fork("others").data(100)
     world.watch(Touchy([*drawn, rng.fork("own/more").below(1_000)]))
-    return world, None
+    return world
 
 
-def test_only_the_decisions_that_matter_are_left(monkeypatch):
-    monkeypatch.setattr(shrinking_module, "build_world", touchy)
+def shrunk_touchy(**more):
+    return next(filter(None, (shrink_seed(seed, build=touchy, **more) for seed in range(20))))
 
-    shrunk = next(filter(None, map(shrink_seed, range(20))))
+
+def test_only_the_decisions_that_matter_are_left():
+    shrunk = shrunk_touchy()
 
     assert shrunk.before > 30
     assert set(shrunk.decisions) == {"own", "own/more"}
@@ -93,15 +95,48 @@ def test_only_the_decisions_that_matter_are_left(monkeypatch):
     assert shrunk.after == 3
 
 
-def test_few_attempts_leave_more_decisions(monkeypatch):
-    monkeypatch.setattr(shrinking_module, "build_world", touchy)
-
-    few = next(filter(None, (shrink_seed(seed, attempts=5) for seed in range(20))))
+def test_few_attempts_leave_more_decisions():
+    few = shrunk_touchy(attempts=5)
 
     assert few.attempts == 5
     assert few.after > 3
     with pytest.raises(AssertionError, match="I-1"):
-        touchy(0, Told(few.decisions))[0].settle()
+        touchy(0, Told(few.decisions)).settle()
+
+
+def test_a_world_of_ones_own_is_told_with_what_builds_it():
+    shrunk = shrunk_touchy()
+
+    assert shrunk.as_test() == (
+        f"from {__name__} import touchy\n"
+        "from sansio_pingora.testing.shrinking import Told\n\n\n"
+        f"def test_i_1_of_seed_{shrunk.seed}():\n"
+        f"    decisions = {shrunk.decisions}\n"
+        f"    world = touchy({shrunk.seed}, Told(decisions))\n"
+        "    world.settle()\n"
+    )
+
+    def local_one(seed, rng):
+        return touchy(seed, rng)
+
+    local = shrink_seed(shrunk.seed, build=local_one).as_test()
+    assert local.startswith("from sansio_pingora.testing.shrinking import Told\n")
+    assert f"    world = build({shrunk.seed}, Told(decisions))\n" in local
+
+
+def test_the_error_tells_how_to_build_its_world_again():
+    shrunk = shrunk_touchy()
+
+    with pytest.raises(OracleBroken) as caught:
+        touchy(shrunk.seed, Random(shrunk.seed)).settle()
+    assert f"  again: what is built on World({shrunk.seed}, rng=Random({shrunk.seed})); " in str(caught.value)
+    assert f"shrink_seed({shrunk.seed}, build=...)" in str(caught.value)
+    assert f"World({shrunk.seed}, rng=Told({shrunk.decisions}))" in str(shrunk.error)
+
+
+def test_a_world_that_decides_by_itself_cannot_be_shrunk():
+    with pytest.raises(ValueError, match=r"World\(3\) does not decide by the rng that .* World\(seed, weather, rng\)"):
+        shrink_seed(3, build=lambda seed, rng: World(seed))
 
 
 @pytest.mark.parametrize("name", ["a timer that moved later is lost", "missing deadline: a dial"])
@@ -137,8 +172,8 @@ def test_the_command_has_nothing_to_say_of_a_sound_seed(capsys):
 
 
 def test_the_command_tells_the_story_and_prints_a_test(capsys, monkeypatch):
-    monkeypatch.setattr(shrinking_module, "build_world", touchy)
-    seed = next(seed for seed in range(20) if shrink_seed(seed, attempts=0))
+    monkeypatch.setattr(shrinking_module, "build_world", lambda seed, rng: (touchy(seed, rng), None))
+    seed = shrunk_touchy(attempts=0).seed
 
     assert main(["--seed", str(seed), "--shrink", "400"]) == 1
 

@@ -2,10 +2,13 @@
 
 import inspect
 import re
+import sys
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from sansio_pingora.testing import OracleBroken
 from sansio_pingora.testing import strategies as st
 from tests.pages import DOCS, blocks, execute, page
 from tests.testing.test_strategy_values import NAMES
@@ -52,10 +55,10 @@ def test_three_values_of_each_strategy_are_shown_and_they_are_real(name):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_each_page_has_an_example_of_eight_lines_that_runs(name):
-    (example,) = blocks(page(f"strategies/{name}"))
+    *more, example = blocks(page(f"strategies/{name}"))
     names: dict = {}
-    execute(blocks(INDEX)[0], names)
-    execute(example, names)
+    for block in (blocks(INDEX)[0], *more, example):
+        execute(block, names)
 
     assert len(example.strip().splitlines()) <= 8
     (test,) = [value for key, value in names.items() if key.startswith("test_")]
@@ -69,10 +72,27 @@ def test_each_page_has_its_parts(name, part):
 
 
 def test_a_party_of_ones_own():
-    party, code, own = blocks(page("simulating.md"))
+    party, code, own, *_ = blocks(page("simulating.md"))
     names: dict = {}
     execute(party, names)
     execute(code, names)
     execute(own, names)
 
     QUICK(names["test_nothing_is_heard_that_was_not_said"])()
+
+
+def test_a_seed_of_ones_own_is_shrunk_to_what_the_page_says(capsys, monkeypatch):
+    text = page("simulating.md")
+    (source,) = [block for block in blocks(text) if "shrink_seed" in block]
+    module = ModuleType("test_shouting")
+    monkeypatch.setitem(sys.modules, "test_shouting", module)
+    names = vars(module)
+    execute(blocks(text)[0], names)
+    execute(source, names)
+    told = capsys.readouterr().out
+
+    assert told.strip() == next(block for block in blocks(text, "text") if "MINE-1" in block).strip()
+    pasted = told[told.index("from sansio_pingora") :]
+    execute(pasted, names)
+    with pytest.raises(OracleBroken, match="MINE-1"):
+        names[next(name for name in names if name.startswith("test_mine_1"))]()

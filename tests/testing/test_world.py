@@ -6,6 +6,9 @@ import pytest
 
 from sansio_pingora.errors import ErrorType
 from sansio_pingora.testing import LinkProfile, Oracle, OracleBroken, Raw, Termination, Weather, World
+from sansio_pingora.testing.scenario import build_world
+from sansio_pingora.testing.server_worlds import build_server_world
+from sansio_pingora.testing.sim_proxy import random_proxy
 from tests.testing.fakes import Echo
 
 ROUGH = Weather(
@@ -137,7 +140,19 @@ def test_a_broken_oracle_tells_how_to_see_it_again():
     assert "I-0: all is lost" in text
     assert "at 1.5 s, step 1, seed 42" in text
     assert "me             did        it" in text
-    assert "--seed 42 --trace" in text
+    assert "  again: what is built on World(42); with fewer decisions: shrink_seed(42, build=...)" in text
+
+
+def test_a_broken_seed_of_the_simulator_tells_its_command():
+    def again(world):
+        with pytest.raises(OracleBroken) as caught:
+            world.broken("I-0", "all is lost")
+        return str(caught.value).splitlines()[-1]
+
+    assert again(build_world(7)[0]) == "  again: python -m sansio_pingora.testing.simulate --seed 7 --trace"
+    assert again(build_world(1)[0]) == "  again: python -m sansio_pingora.testing.simulate --seed 1 --trace"
+    assert again(build_server_world(1)[0]).endswith("server_worlds.build_server_world(1)[0].settle()")
+    assert again(build_world(1, random_proxy)[0]).endswith("scenario.run_seed(1, random_proxy)")
 
 
 def test_a_complaint_that_a_machine_swallows_is_raised_all_the_same():

@@ -11,7 +11,7 @@ from sansio_pingora.testing.link import LinkProfile
 from sansio_pingora.testing.parties import STOPS, Answers, Asks, ClientScript, OriginScript
 from sansio_pingora.testing.planned import FAULT_KINDS, Fault
 from sansio_pingora.testing.strategies.http1 import almost_valid_requests, http1_requests, http1_responses
-from sansio_pingora.testing.world import Weather
+from sansio_pingora.testing.weather import Weather
 
 __all__ = ["CLIENT_MANNERS", "ORIGIN_MANNERS", "clients", "fault_plans", "link_profiles", "origins", "weathers"]
 
@@ -175,4 +175,4 @@ def fault_plans(draw: st.DrawFn, *, connects: int = 3, most: int = 3) -> tuple[F
 def weathers(*, connects: int = 3, most: int = 3) -> st.SearchStrategy[Weather]:
     """A network: one or two kinds of links, and a plan of faults as of :func:`fault_plans`."""
     profiles = st.lists(link_profiles(), min_size=1, max_size=2).map(tuple)
-    return st.builds(lambda links, plan: Weather(links, plan=plan), profiles, fault_plans(connects=connects, most=most))
+    return st.builds(Weather, profiles, plan=fault_plans(connects=connects, most=most))
