@@ -13,6 +13,7 @@ from sansio_pingora import __version__
 from sansio_pingora._runtimes import runtimes
 from sansio_pingora.cli.kit import draw_machines, replay_transcript
 from sansio_pingora.cli.logs import set_up_logging
+from sansio_pingora.cli.output import say
 from sansio_pingora.errors import Error, ErrorType
 
 if TYPE_CHECKING:
@@ -142,5 +143,5 @@ class _Announcement(threading.Event):
 
     def set(self) -> None:
         for address in self._control.addresses:
-            print(f"{self._what} listens on {address}", flush=True)
+            say(f"{self._what} listens on {address}")
         super().set()

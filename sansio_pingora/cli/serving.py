@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import random
@@ -16,6 +15,7 @@ from typing import Any
 
 from sansio_pingora._runtimes import runtime_names
 from sansio_pingora.cli.logs import set_up_logging
+from sansio_pingora.cli.output import say
 from sansio_pingora.errors import Error
 from sansio_pingora.server import (
     AccessFormat,
@@ -157,18 +157,7 @@ def _announce(server: Server, phase: ExecutionPhase) -> None:
     if phase is ExecutionPhase.RUNNING and server.previous is ExecutionPhase.BOOTSTRAP_COMPLETE:
         for name, addresses in server.addresses.items():
             for address in addresses:
-                _say(f"{name} listens on {address}")
-
-
-def _say(text: str) -> None:
-    """Print *text*, where that can be: a full disk, or a pipe that nobody reads any more, is no reason not to serve."""
-    try:
-        print(text, flush=True)
-    except (OSError, ValueError) as exc:
-        _LOG.warning("standard output cannot be written: %s", exc)
-        # What stays in its buffer would be tried again at the end, and cost the exit code.
-        with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as null:
-            os.dup2(null.fileno(), sys.stdout.fileno())
+                say(f"{name} listens on {address}")
 
 
 def _while_running(server: Server, tell: Callable[[], object]) -> Callable[[], object]:
