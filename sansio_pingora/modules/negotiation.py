@@ -10,7 +10,8 @@ from sansio_pingora.wire import Fields
 __all__ = ["accepted_codings", "choose_coding", "compressible_type", "may_have"]
 
 _ELEMENT = re.compile(
-    rb"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*(?:;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?[ \t]*"
+    rb"[ \t]*+([!#$%&'*+\-.^_`|~0-9A-Za-z]++)[ \t]*+"
+    rb"(?:;[ \t]*+[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*+)?"
 )
 _ALIASES = {"x-gzip": "gzip", "x-compress": "compress"}
 

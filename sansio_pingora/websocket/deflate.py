@@ -17,6 +17,9 @@ _STEP = 65_536
 No ceiling on the ratio beside that on the size: up to 1 MiB, the default of ws_max_message,
 it would allow anything, and whoever raises that wants messages of the size, zeros too.
 """
+_PART = 16_384
+"""Bytes given to zlib at a time: behind a block that calls itself the last it copies what it did not take, and one
+has 2 bytes."""
 _LEVEL = 4
 _MEMORY = 6  # 32 KiB of state and the window, rather than 128 KiB
 _NAME = "permessage-deflate"
@@ -109,7 +112,19 @@ class Inflater:
     In steps, so that whoever takes decides how much of it there is in memory at once.
     """
 
-    __slots__ = ("_begun", "_bits", "_ceiling", "_data", "_grown", "_inflate", "_keep", "_last", "_tailed", "pending")
+    __slots__ = (
+        "_at",
+        "_begun",
+        "_bits",
+        "_ceiling",
+        "_data",
+        "_grown",
+        "_inflate",
+        "_keep",
+        "_last",
+        "_tailed",
+        "pending",
+    )
 
     def __init__(self, bits: int, *, keep: bool, ceiling: int) -> None:
         self._bits = bits
@@ -117,6 +132,7 @@ class Inflater:
         self._ceiling = ceiling
         self._inflate: zlib._Decompress | None = None  # made when it is needed: 40 KiB of an idle connection
         self._data = b""
+        self._at = 0  # how much of it was taken
         self._last = False  # the message ends behind it
         self._begun = False  # the message had a byte
         self._tailed = False  # what a sender leaves out was put behind it
@@ -127,6 +143,7 @@ class Inflater:
     def give(self, data: bytes, last: bool) -> None:
         """Bytes of a message; *last*: it ends behind them."""
         self._data = data
+        self._at = 0
         self._last = last
         if data:
             self._begun = True
@@ -159,25 +176,26 @@ class Inflater:
         inflate = self._inflate
         if inflate is None:
             inflate = self._inflate = zlib.decompressobj(-self._bits)
+        part = self._data[self._at : self._at + _PART]
         try:
-            out = inflate.decompress(self._data, _STEP)
+            out = inflate.decompress(part, _STEP)
         except zlib.error as exc:
             raise WebSocketFault(CloseCode.INVALID_DATA, f"not deflated: {exc}") from None
         if inflate.eof:
             # A block that called itself the last (RFC 7692 section 7.2.3.4). zlib begins anew behind one.
-            self._data = inflate.unused_data
+            left = inflate.unused_data
             self._inflate = None
         else:
-            self._data = inflate.unconsumed_tail
-            if len(out) == _STEP:
-                return out  # though it has taken all, it may hold back more
-        if not self._data:
-            # The end of an empty block, to be put back where a sender left it out (section 7.2.2): not where
-            # there is no block to end, or the next message would be read from within it.
-            self.pending = self._last and self._begun and not self._tailed and self._inflate is not None
-            if self.pending:
-                self._data = _TAIL
-                self._tailed = True
+            left = inflate.unconsumed_tail
+        self._at += len(part) - len(left)
+        if self._at < len(self._data) or (self._inflate is not None and len(out) == _STEP):
+            return out  # though it has taken all, it may hold back more
+        # The end of an empty block, to be put back where a sender left it out (section 7.2.2): not where
+        # there is no block to end, or the next message would be read from within it.
+        self.pending = self._last and self._begun and not self._tailed and self._inflate is not None
+        self._data = _TAIL if self.pending else b""
+        self._at = 0
+        self._tailed = self._tailed or self.pending
         return out
 
 

@@ -125,6 +125,26 @@ def test_one_member_behind_another(coding, bodies, ends):
     assert decoded(coding, cut(coded, ends)) == b"".join(bodies)
 
 
+@pytest.mark.parametrize(("coding", "encode"), [("gzip", gzip.compress), ("zstd", zstd.compress)])
+def test_many_members_in_one_piece(coding, encode, monkeypatch):
+    """At the end of each a library copies what is behind it, which is all of the piece but once."""
+    bodies = [b"%d " % number * (number % 50) for number in range(5_000)]
+    decoder = new_decoder(coding)
+    given = []
+    step = type(decoder)._step
+
+    def counting(self, inner, data, most):
+        given.append(len(data))
+        return step(self, inner, data, most)
+
+    monkeypatch.setattr(type(decoder), "_step", counting)
+    coded = b"".join(map(encode, bodies))
+    assert decoder.decode(coded, FREE) == b"".join(bodies)
+    decoder.finish()
+    assert sum(given[1:]) <= 16_384 * len(given)
+    assert len(given) <= len(bodies) + len(coded) // 16_384 + 2
+
+
 @pytest.mark.parametrize("coding", CODINGS)
 def test_nothing_at_all_is_an_empty_body(coding):
     assert decoded(coding, []) == b""

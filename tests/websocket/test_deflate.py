@@ -234,6 +234,29 @@ def test_two_blocks_of_which_each_calls_itself_the_last():
     assert received(session, frame(data, fin=False) + frame(data + b"\x00", opcode=Opcode.CONTINUATION)) == b"hello" * 2
 
 
+def test_many_blocks_of_which_each_calls_itself_the_last(monkeypatch):
+    """Each is of two bytes, and at its end zlib copies what is behind it: a whole reading, 100,000 times over."""
+    given = []
+    make = zlib.decompressobj
+
+    class Counting:
+        def __init__(self, wbits):
+            self._inner = make(wbits)
+
+        def decompress(self, data, most):
+            given.append(len(data))
+            return self._inner.decompress(data, most)
+
+        def __getattr__(self, name):
+            return getattr(self._inner, name)
+
+    monkeypatch.setattr(zlib, "decompressobj", Counting)
+    blocks = 50_000
+    assert received(server(), frame(b"\x03\x00" * blocks + deflated(b"the end"))) == b"the end"
+    assert len(given) <= blocks + 10
+    assert sum(given) <= blocks * 16_384
+
+
 def test_a_compressed_message_without_a_byte():
     session = server()
 
