@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import unittest
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+import sansio_pingora.testing as kit
+from sansio_pingora.testing import stateful
 from tests.pages import blocks, execute, page
 
 PAGE = page("testing.md")
 TOY, PROPERTY, MENDED, HTTP2, STATEFUL, MODELS, *REST = blocks(PAGE)
-DIALOGUE, RECORDING, NETWORK, NETWORK_WITH_PROXY, SERVERS, FIXTURE = REST
+DIALOGUE, RECORDING, NETWORK, NETWORK_WITH_PROXY, SERVERS, FIXTURE, CONFTEST = REST
 
 
 def found_by(names, most=400):
@@ -94,5 +99,33 @@ def test_the_fixture(serve_app):
     names["test_hello"](serve_app)
 
 
+def test_the_fixture_without_the_entry_point(tmp_path):
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_it.py").write_text(FIXTURE)
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", str(tmp_path)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
 def test_servers():
     execute(SERVERS, {})
+
+
+def test_all_public_names_are_in_the_table():
+    table = PAGE.partition("## All names")[2]
+
+    for names in (kit.__all__, stateful.__all__):
+        assert not [name for name in names if f"`{name}`" not in table]
+
+
+def test_a_target_of_ones_own():
+    (target,) = blocks(page("fuzzing.md"))
+    execute(target, {})

@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+import sansio_pingora.testing as kit
 from sansio_pingora.testing import OracleBroken
 from sansio_pingora.testing import strategies as st
 from tests.pages import DOCS, blocks, execute, page
@@ -54,15 +55,28 @@ def test_three_values_of_each_strategy_are_shown_and_they_are_real(name):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_each_page_has_an_example_of_eight_lines_that_runs(name):
-    *more, example = blocks(page(f"strategies/{name}"))
+def test_each_page_has_examples_of_eight_lines_or_so_that_run(name):
     names: dict = {}
-    for block in (blocks(INDEX)[0], *more, example):
+    execute(blocks(INDEX)[0], names)
+    for block in blocks(page(f"strategies/{name}")):
         execute(block, names)
+        lines = [line for line in block.strip().splitlines() if line and not line.startswith("import ")]
+        assert len(lines) <= 9 or "@given" not in block
+    tests = [value for key, value in names.items() if key.startswith("test_")]
 
-    assert len(example.strip().splitlines()) <= 8
-    (test,) = [value for key, value in names.items() if key.startswith("test_")]
-    QUICK(test)()
+    assert tests
+    for test in tests:
+        QUICK(test)()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_page_says_where_its_names_are(name):
+    text = page(f"strategies/{name}").split("\n\n")[2]
+    used = {each for each in kit.__all__ if re.search(rf"\b{each}\(", page(f"strategies/{name}"))}
+    preamble = blocks(INDEX)[0]
+
+    assert text.startswith("`from sansio_pingora.testing import strategies as st` has them.")
+    assert not [each for each in used if each not in preamble and f"`{each}`" not in text]
 
 
 @pytest.mark.parametrize("part", ["Arguments", "How it shrinks", "What it is not", "An example"])
@@ -72,12 +86,14 @@ def test_each_page_has_its_parts(name, part):
 
 
 def test_a_party_of_ones_own():
-    party, code, own, *_ = blocks(page("simulating.md"))
+    party, code, own, oracle, *_ = blocks(page("simulating.md"))
     names: dict = {}
     execute(party, names)
     execute(code, names)
     execute(own, names)
+    execute(oracle, names)
 
+    assert (names["judged"], names["fired"]) == (72, 18)  # as the page says
     QUICK(names["test_nothing_is_heard_that_was_not_said"])()
 
 
