@@ -83,7 +83,9 @@ class Http2Client(Http2Connection):
         self.peer_max_streams = _UNTIL_TOLD
         self._goaway_received = False
         self._ping_interval = limits.h2_ping_interval if ping_interval is None else ping_interval
-        self._parked: list[tuple[Stream, Items]] = []  # extended CONNECTs that wait for the origin's SETTINGS
+        self._parked: list[
+            tuple[Stream, Items, frozenset[bytes]]
+        ] = []  # extended CONNECTs that wait for the origin's SETTINGS
         self._put(PREFACE)
         self._announce(
             {
@@ -165,12 +167,12 @@ class Http2Client(Http2Connection):
         stream.left_to_send = declared
         if head.protocol is not None and not self.connect_protocol:
             if self.connect_protocol is None:
-                self._parked.append((stream, items))
+                self._parked.append((stream, items, head.fields.never_indexed))
             else:
                 self._no_connect_protocol(stream)
             return
         ends = (end or declared == 0) and not tunnel
-        self._put_request(stream, items, ends, now)
+        self._put_request(stream, items, ends, now, head.fields.never_indexed)
         if not stream.id:
             return
         if ends:
@@ -180,7 +182,9 @@ class Http2Client(Http2Connection):
             stream.expects = not tunnel
             self._came(stream, now)
 
-    def _put_request(self, stream: Stream, items: Items, ends: bool, now: float) -> None:
+    def _put_request(
+        self, stream: Stream, items: Items, ends: bool, now: float, never_indexed: frozenset[bytes]
+    ) -> None:
         if len(self._streams) >= self.peer_max_streams:  # its SETTINGS came after the stream was opened
             stream.heard = False
             refused = _refusal(ErrorCode.REFUSED_STREAM, "the origin allows no more streams")
@@ -194,7 +198,7 @@ class Http2Client(Http2Connection):
         stream.began = now
         self._streams[stream.id] = stream
         self._budgets.streams += 1
-        self._put_head(stream, items, ends)
+        self._put_head(stream, items, ends, never_indexed)
         if stream.window > self._own_window:  # it was widened while it waited for the origin's SETTINGS
             self._widen_by(stream, stream.window - self._own_window)
 
@@ -203,11 +207,11 @@ class Http2Client(Http2Connection):
             self.peer_max_streams = MAX_WINDOW  # where they do not say otherwise
         super()._settings(flags, payload, now)
         parked, self._parked = self._parked, []
-        for stream, items in parked:
+        for stream, items, never_indexed in parked:
             if stream.key not in self._by_key:
                 continue
             if self.connect_protocol:
-                self._put_request(stream, items, False, now)
+                self._put_request(stream, items, False, now, never_indexed)
                 if stream.id:
                     self._came(stream, now)
             else:
@@ -246,7 +250,7 @@ class Http2Client(Http2Connection):
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, fault.reason) from None
 
     def _response(self, stream: Stream, block: FieldBlock, end: bool, events: list[Event], now: float) -> None:
-        head, length = response_of(block.items)
+        head, length = response_of(block.items, block.never_indexed)
         status = head.status
         if status < 200:
             stream.informational += 1
@@ -297,7 +301,7 @@ class Http2Client(Http2Connection):
             raise MessageFault(502, "a body shorter than its Content-Length")
         if block.size > limits.max_trailers + 32 * len(block.items):
             raise MessageFault(502, f"trailers of more than {limits.max_trailers} bytes")
-        fields = trailers_of(block.items, limits.max_trailer_fields)
+        fields = trailers_of(block.items, limits.max_trailer_fields, block.never_indexed)
         if stream.heard:
             events.append((stream.key, Trailer(fields)))
         self._remote_end(stream, events, now)

@@ -34,7 +34,7 @@ from sansio_pingora.http2.states import (
 )
 from sansio_pingora.http2.stream import Stream
 from sansio_pingora.machine import Closing, Event
-from sansio_pingora.wire import Body, Done, Fields, Header, HttpTask, MessageFault, Trailer, UpgradedBody
+from sansio_pingora.wire import Body, Done, Header, HttpTask, MessageFault, Trailer, UpgradedBody
 
 __all__ = ["Http2Connection"]
 
@@ -85,8 +85,8 @@ class Http2Connection(Receiving):
     def _send_head(self, stream: Stream, head: object, end: bool, now: float) -> None:
         raise NotImplementedError
 
-    def _put_head(self, stream: Stream, items: Items, end: bool) -> None:
-        block = self._encoder.encode(items)
+    def _put_head(self, stream: Stream, items: Items, end: bool, never_indexed: frozenset[bytes] = frozenset()) -> None:
+        block = self._encoder.encode(items, never_indexed)
         self._put(header_block(stream.id, block, end, self._peer_frame))
 
     def _send_body(self, stream: Stream, data: bytes, end: bool, now: float) -> None:
@@ -140,11 +140,11 @@ class Http2Connection(Receiving):
         except MessageFault as fault:
             raise LocalProtocolError(fault.reason) from None
         if stream.queue is None:
-            self._put_head(stream, items, True)
+            self._put_head(stream, items, True, task.fields.never_indexed)
             self._local_end(stream, now)
         else:
             stream.ending = True
-            stream.trailers = Fields(task.fields)
+            stream.trailers = task.fields.copy()
 
     def _is_sending(self, stream: Stream) -> bool:
         """Our side of *stream* has not ended, and its end is not queued."""
@@ -204,8 +204,8 @@ class Http2Connection(Receiving):
             stream.stall_deadline = math.inf
             self._clock(stream)
             if stream.ending:
-                if stream.trailers is not None:
-                    self._put_head(stream, trailer_items(stream.trailers), True)
+                if (fields := stream.trailers) is not None:
+                    self._put_head(stream, trailer_items(fields), True, fields.never_indexed)
                 self._local_end(stream, self._now)
         self._watch_stalls(self._now)
 

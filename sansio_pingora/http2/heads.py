@@ -63,8 +63,8 @@ class Request:
 # ── received ─────────────────────────────────────────────────────────────────────────
 
 
-def request_of(items: Items) -> Request:
-    """The request that *items* are (RFC 9113 section 8.3.1).
+def request_of(items: Items, never_indexed: frozenset[bytes] = frozenset()) -> Request:
+    """The request that *items* are (RFC 9113 section 8.3.1), with what the peer lets nobody index.
 
     :raises MessageFault: they are malformed.
     """
@@ -86,6 +86,7 @@ def request_of(items: Items) -> Request:
     if protocol is not None and (method != b"CONNECT" or not METHOD.fullmatch(protocol)):
         raise MessageFault(400, ":protocol outside CONNECT")  # RFC 8441 section 4
     head = RequestHeader.received(method, target, b"2", _joined(authority, fields))
+    head.fields.never_indexed = never_indexed
     head.scheme = scheme
     head.protocol = protocol
     signalled = head.fields.get(b"priority")
@@ -99,7 +100,7 @@ def field_count(items: Items) -> int:
     return len([None for name, _ in items if name[:1] != b":"])
 
 
-def response_of(items: Items) -> tuple[ResponseHeader, int | None]:
+def response_of(items: Items, never_indexed: frozenset[bytes] = frozenset()) -> tuple[ResponseHeader, int | None]:
     """The response that *items* are (RFC 9113 section 8.3.2), and its declared Content-Length.
 
     :raises MessageFault: they are malformed.
@@ -110,21 +111,24 @@ def response_of(items: Items) -> tuple[ResponseHeader, int | None]:
         raise MessageFault(502, f"status {raw[:40]!r}")
     status = int(raw)
     fields = Fields.received(_regular(items, at))
+    fields.never_indexed = never_indexed
     return ResponseHeader.received(status, reason_phrase(status), b"2", fields), content_length(fields)
 
 
-def trailers_of(items: Items, max_fields: int) -> Fields:
+def trailers_of(items: Items, max_fields: int, never_indexed: frozenset[bytes] = frozenset()) -> Fields:
     """The trailers that *items* are (RFC 9113 section 8.1).
 
     :raises MessageFault: they are malformed, or hold what belongs into a head.
     """
     if len(items) > max_fields:
         raise MessageFault(400, f"more than {max_fields} trailer fields")
-    fields = _regular(items, 0)
-    for name, _ in fields:
+    lines = _regular(items, 0)
+    for name, _ in lines:
         if name in FORBIDDEN_TRAILERS:
             raise MessageFault(400, f"trailer field {name!r} belongs into a head")
-    return Fields.received(fields)
+    fields = Fields.received(lines)
+    fields.never_indexed = never_indexed
+    return fields
 
 
 def _pseudo(items: Items, known: frozenset[bytes]) -> tuple[dict[bytes, bytes], int]:

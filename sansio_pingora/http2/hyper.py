@@ -31,6 +31,7 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
+from hpack.struct import HeaderTuple, NeverIndexedHeaderTuple
 
 from sansio_pingora.errors import LocalProtocolError
 from sansio_pingora.http2.channel import Timer
@@ -157,7 +158,8 @@ class _Hyper(Http2Connection):
         items = [(bytes(name), bytes(value)) for name, value in event.headers]
         size = sum(len(name) + len(value) + 32 for name, value in items)
         end = not isinstance(event, InformationalResponseReceived) and event.stream_ended is not None
-        self._head(stream_id, FieldBlock(items, size, size > self.limits.max_head), end, events, now)
+        never = frozenset(bytes(line[0]) for line in event.headers if isinstance(line, NeverIndexedHeaderTuple))
+        self._head(stream_id, FieldBlock(items, size, size > self.limits.max_head, never), end, events, now)
         self._see_windows()
 
     def _data_came(self, event: DataReceived, events: list[Event], now: float) -> None:
@@ -281,10 +283,14 @@ class _Hyper(Http2Connection):
             super()._put(frame)  # the preface
         self._flush()
 
-    def _put_head(self, stream: Stream, items: Items, end: bool) -> None:
+    def _put_head(self, stream: Stream, items: Items, end: bool, never_indexed: frozenset[bytes] = frozenset()) -> None:
         try:
             if items:
-                self._h2.send_headers(stream.id, items, end_stream=end)
+                lines = [
+                    (NeverIndexedHeaderTuple if name.lower() in never_indexed else HeaderTuple)(name, value)
+                    for name, value in items
+                ]
+                self._h2.send_headers(stream.id, lines, end_stream=end)
             else:
                 self._h2.end_stream(stream.id)  # trailers without a field; h2 has no HEADERS without one
         except ProtocolError as exc:
@@ -321,8 +327,8 @@ class _Hyper(Http2Connection):
             stream.stall_deadline = math.inf
             self._clock(stream)
             if stream.ending:
-                if stream.trailers is not None:
-                    self._put_head(stream, trailer_items(stream.trailers), True)
+                if (fields := stream.trailers) is not None:
+                    self._put_head(stream, trailer_items(fields), True, fields.never_indexed)
                 self._local_end(stream, self._now)
         self._watch_stalls(self._now)
 

@@ -155,7 +155,7 @@ class Http2Server(Http2Connection):
             raise MessageFault(431, f"a head of more than {limits.max_head} bytes or {limits.max_fields} fields")
         request = block.template
         if not isinstance(request, Request):
-            request = block.template = request_of(block.items)
+            request = block.template = request_of(block.items, block.never_indexed)
         head = request.head.clone()
         stream.method = method = head.method
         stream.urgency, stream.incremental = request.urgency, request.incremental
@@ -198,7 +198,7 @@ class Http2Server(Http2Connection):
             self._refuse(stream, MessageFault(431, f"trailers of more than {limits.max_trailers} bytes"), events, now)
             return
         try:
-            fields = trailers_of(block.items, limits.max_trailer_fields)
+            fields = trailers_of(block.items, limits.max_trailer_fields, block.never_indexed)
         except MessageFault as fault:
             self._tell(stream, Error(ErrorType.INVALID_HTTP_HEADER, fault.reason, status=400), events)
             raise StreamFault(stream.id, ErrorCode.PROTOCOL_ERROR, fault.reason) from None
@@ -301,7 +301,7 @@ class Http2Server(Http2Connection):
         ends = end or bodiless or declared == 0
         if stream.tunnel:
             self._refuse_tunnel(stream, now)
-        self._put_head(stream, self._dated(items, head, now), ends)
+        self._put_head(stream, self._dated(items, head, now), ends, head.fields.never_indexed)
         stream.head_sent = True
         stream.left_to_send = declared
         if ends:
@@ -317,7 +317,7 @@ class Http2Server(Http2Connection):
         if head.status == 101:
             raise LocalProtocolError("HTTP/2 has no 101: an extended CONNECT is accepted with 200 (RFC 8441)")
         items = [item for item in response_items(head) if item[0].lower() != b"content-length"]
-        self._put_head(stream, items, False)
+        self._put_head(stream, items, False, head.fields.never_indexed)
         if head.status == 100 and stream.continue_due:
             self._invited(stream, now)
 
@@ -326,7 +326,8 @@ class Http2Server(Http2Connection):
             raise LocalProtocolError(
                 "a 2xx to CONNECT has no body: take its framing fields away (RFC 9110 section 9.3.6)"
             )
-        self._put_head(stream, self._dated(response_items(head), head, now), False)
+        items = self._dated(response_items(head), head, now)
+        self._put_head(stream, items, False, head.fields.never_indexed)
         stream.head_sent = True
         withheld, stream.withheld = stream.withheld, None
         for task in withheld or ():

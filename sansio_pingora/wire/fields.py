@@ -15,6 +15,7 @@ Text = bytes | str
 """Bytes, or text that latin-1 can spell."""
 
 _Index = dict[bytes, "bytes | list[bytes]"]
+_NONE: frozenset[bytes] = frozenset()
 
 
 def as_bytes(text: Text) -> bytes:
@@ -60,12 +61,15 @@ def field_value(name: bytes, value: Text) -> bytes:
 class Fields:
     """An ordered list of ``(name, value)`` bytes with a look-up by lower-case name."""
 
-    __slots__ = ("index", "items")
+    __slots__ = ("index", "items", "never_indexed")
 
     items: list[tuple[bytes, bytes]]
     """The lines in order, as they are sent. Read it; change it through the methods."""
     index: dict[bytes, bytes | list[bytes]]
     """By lower-case name the value, or the values where there are several. For reading where speed counts."""
+    never_indexed: frozenset[bytes]
+    """Names in lower case whose values no hop may put into a table of HTTP/2, lest they be guessed (RFC 7541 section
+    7.1.3): those that came so marked. Add to them what holds a secret; HTTP/1 has no such mark."""
 
     def __init__(self, fields: Iterable[tuple[Text, Text]] = ()) -> None:
         """Build from pairs.
@@ -74,6 +78,7 @@ class Fields:
         """
         self.items = []
         self.index = {}
+        self.never_indexed = _NONE
         for name, value in fields:
             self.append(name, value)
 
@@ -92,6 +97,7 @@ class Fields:
             for name, value in items:
                 _add(index, name.lower(), value)
         self.index = index
+        self.never_indexed = _NONE
         return self
 
     def get(self, name: Text) -> bytes | None:
@@ -175,6 +181,7 @@ class Fields:
         if len(index) != len(other.items):
             index = {key: value.copy() if type(value) is list else value for key, value in index.items()}
         other.index = index
+        other.never_indexed = self.never_indexed
         return other
 
     def has_any(self, names: frozenset[bytes]) -> bool:

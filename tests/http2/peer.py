@@ -152,6 +152,8 @@ class Peer:
         self.encoder = Encoder()
         self.decoder = Decoder(max_header_list_size=2**24)
         self.streams: dict[int, Half] = {}
+        self.never_indexed: dict[int, set[bytes]] = {}
+        """By stream, of the last head: the names whose values nobody may index (RFC 7541 section 6.2.3)."""
         self.highest = 0
         """The highest stream id of the client, whichever side that is."""
         self.settings: dict[int, int] = {}
@@ -446,7 +448,9 @@ class Peer:
         assert self._block is not None
         stream, end, block = self._block
         self._block = None
-        fields = [(bytes(name), bytes(value)) for name, value in self.decoder.decode(block, raw=True)]
+        decoded = self.decoder.decode(block, raw=True)
+        self.never_indexed[stream] = {bytes(field[0]) for field in decoded if not field.indexable}
+        fields = [(bytes(name), bytes(value)) for name, value in decoded]
         self._head(stream, fields, end)
         return Seen("HEADERS", stream, fields, end)
 

@@ -8,8 +8,8 @@ import pytest
 
 from sansio_pingora.errors import Error, ErrorType
 from sansio_pingora.machine import Closing
-from sansio_pingora.wire import Body, Done, Failed, Header, RequestHeader, ResponseHeader, UpgradedBody
-from tests.http2.peer import LARGEST, Code, Set, request_fields
+from sansio_pingora.wire import Body, Done, Failed, Fields, Header, RequestHeader, ResponseHeader, Trailer, UpgradedBody
+from tests.http2.peer import LARGEST, Code, Set, literal, request_fields
 from tests.http2.runs import (
     BROKEN,
     LIMITS,
@@ -905,6 +905,83 @@ def test_the_end_of_the_origin_s_side():
     assert session.failure(key) is not None
     assert session.closed is not None
     assert session.machine.closing
+
+
+# ── what nobody may index (RFC 7541 section 7.1.3) ───────────────────────────────────
+
+KEY_FIELD = literal(b"x-key", b"secret", first=0x10)
+
+
+def test_a_server_keeps_the_marks_of_a_request():
+    session = make_server()
+    peer = session.peer
+    path = literal(b":path", b"/reset?token=1", first=0x10)
+    block = b"\x82\x86" + literal(b":authority", b"a.test", first=0x40) + path + KEY_FIELD
+    for stream in (1, 3):
+        session.deliver(peer.headers(stream, block=block, end=False))
+        session.deliver(peer.headers(stream, block=literal(b"x-plain", b"1", first=0x00) + KEY_FIELD))
+    heads = [value.head for _, value in session.raw if isinstance(value, Header)]
+    trailers = [value.fields for _, value in session.raw if isinstance(value, Trailer)]
+
+    assert [head.fields.never_indexed for head in heads] == [{b":path", b"x-key"}] * 2
+    assert [head.clone().fields.never_indexed for head in heads] == [{b":path", b"x-key"}] * 2
+    assert [fields.never_indexed for fields in trailers] == [{b"x-key"}] * 2
+
+
+def test_a_client_keeps_the_marks_of_an_answer():
+    session = make_client()
+    peer = session.peer
+    ask(session)
+    session.deliver(peer.headers(1, block=b"\x88" + KEY_FIELD, end=False), peer.headers(1, block=KEY_FIELD))
+    head, trailers = [value for _, value in session.raw if isinstance(value, Header | Trailer)]
+
+    assert head.head.fields.never_indexed == {b"x-key"}
+    assert trailers.fields.never_indexed == {b"x-key"}
+
+
+def marked(message: Any) -> Any:
+    message.never_indexed |= {b"x-key", b":path"}
+    return message
+
+
+def test_a_client_sends_what_is_marked_so_that_nobody_indexes_it():
+    session = make_client()
+    for number in range(2):
+        key = session.machine.open_stream(0.0)
+        head = request_head("POST", "/x?token=1", ("X-Key", "secret"), ("X-Plain", "1"))
+        marked(head.fields)
+        session.send(key, Header(head, False))
+        assert session.peer.never_indexed[2 * number + 1] == {b"x-key", b":path"}
+        trailers = Fields([("X-Key", "secret")])
+        session.send(key, Trailer(marked(trailers)))
+        assert session.peer.never_indexed[2 * number + 1] == {b"x-key"}
+    assert session.frames[-1].value == [(b"x-key", b"secret")]
+
+
+def test_a_server_sends_what_is_marked_so_that_nobody_indexes_it():
+    session = make_server({Set.WINDOW: 0})
+    session.deliver(session.peer.request(1))
+    for status in (103, 200):
+        head = ResponseHeader(status, [("X-Key", "secret"), ("X-Plain", "1")])
+        marked(head.fields)
+        session.send(1, Header(head, False))
+        assert session.peer.never_indexed[1] == {b"x-key"}
+    session.send(1, Body(b"waits"), Trailer(marked(Fields([("X-Key", "secret")]))))
+    session.deliver(session.peer.window_update(1, 10))
+
+    assert session.frames[-1].value == [(b"x-key", b"secret")]
+    assert session.peer.never_indexed[1] == {b"x-key"}
+
+
+def test_an_extended_connect_that_waits_keeps_its_marks():
+    session = make_client(greet=False)
+    key = session.machine.open_stream(0.0)
+    head = request_head("CONNECT", "/chat", ("X-Key", "secret"), protocol=b"websocket")
+    marked(head.fields)
+    session.send(key, Header(head, True))
+    session.deliver(session.peer.hello({Set.CONNECT: 1}))
+
+    assert session.peer.never_indexed[1] == {b"x-key", b":path"}
 
 
 # ── tunnels ──────────────────────────────────────────────────────────────────────────

@@ -106,6 +106,19 @@ def test_a_literal_of_each_kind_is_a_field(pattern):
     assert (len(decoder._table.entries) == 63) is (pattern == 0x40)
 
 
+def test_the_names_of_values_that_nobody_may_index_are_told():
+    """RFC 7541 section 7.1.3, wherever the name comes from; a block that is known tells them once more."""
+    decoder = Decoder()
+    decoder.decode(inserted(b"x-key", b"old"), CEILING)
+    marked = literal(b"a", b"1", 0x10) + b"\x1f\x2f\x01x" + b"\x14\x01/"
+    block = b"\x82" + literal(b"b", b"2") + marked + literal(b"c", b"3")
+    for _ in range(2):
+        found = decoder.decode(block, CEILING)
+        assert found.never_indexed == {b"a", b"x-key", b":path"}
+        assert (b"x-key", b"x") in found.items
+    assert decoder.decode(b"\x82" + inserted(b"a", b"1"), CEILING).never_indexed == set()
+
+
 def test_the_name_of_an_entry_outlives_its_eviction():
     """RFC 7541 section 4.4: the new entry may take its name from the one that it evicts."""
     decoder = Decoder(100)

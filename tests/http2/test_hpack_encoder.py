@@ -107,6 +107,20 @@ def test_a_secret_is_never_indexed_by_anybody(name, value):
     assert kinds(Encoder(), (name, value), (name, value)) == [NEVER] * 2
 
 
+def test_what_others_may_not_index_is_not_indexed_here_either():
+    """RFC 7541 section 7.1.3, though the same field was indexed before, or is one of the static table's."""
+    encoder, decoder = Encoder(), Decoder()
+    fields = [(b"X-Key", b"secret"), (b":path", b"/"), (b"accept", b"*/*")]
+    assert decoder.decode(encoder.encode(fields), CEILING).never_indexed == set()
+    never = frozenset({b"x-key", b":path"})
+    for _ in range(2):
+        found = decoder.decode(encoder.encode(fields, never), CEILING)
+        assert found.never_indexed == never
+        assert found.items == [(b"x-key", b"secret"), (b":path", b"/"), (b"accept", b"*/*")]
+    assert kinds(encoder, (b"x-key", b"secret")) == [INDEXED]
+    assert kinds(encoder, (b"x-key", b"another")) == [INSERTED]
+
+
 def test_names_are_sent_in_lower_case_and_values_as_they_are():
     items = [(b"Content-Type", b"Text/HTML"), (b"X-OWN", b"VALUE"), (b"ETag", b'"A"'), (b"Set-Cookie", b"A=B")]
 

@@ -12,6 +12,7 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.settings
+from hpack.struct import NeverIndexedHeaderTuple
 
 from sansio_pingora.apps import HttpOptions
 from sansio_pingora.limits import Limits
@@ -282,6 +283,8 @@ class _H2:
         self.reading = True
         """False: credit is withheld."""
         self.goaway: int | None = None
+        self.never_indexed: list[bytes] = []
+        """The values that came so marked (RFC 7541 section 6.2.3), in order."""
         self.ended = False
         self._unread: dict[int, int] = {}
         self._settings = settings or {}
@@ -304,6 +307,8 @@ class _H2:
                 self.take(event)
 
     def take(self, event: Any) -> None:
+        fields = getattr(event, "headers", None) or ()
+        self.never_indexed += [field[1] for field in fields if isinstance(field, NeverIndexedHeaderTuple)]
         match event:
             case h2.events.RequestReceived() | h2.events.ResponseReceived():
                 self._head(event.stream_id, event.headers)

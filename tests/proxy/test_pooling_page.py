@@ -10,7 +10,8 @@ import pytest
 from sansio_pingora.limits import Limits
 from sansio_pingora.upstreams import PeerOptions
 from tests.pages import blocks, page, run_blocks
-from tests.proxy.harness import OK, Bench, status_of
+from tests.proxy.ends import World
+from tests.proxy.harness import OK, App, Bench, status_of
 
 PAGE = page("pooling.md")
 
@@ -25,6 +26,17 @@ def test_what_is_kept(target, fresh):
         bench.origin.send(OK)
         assert status_of(client.take()) == 200
     assert app.fresh == len(bench.origins) == fresh
+
+
+def test_what_no_table_keeps():
+    class Guarded(run_blocks("pooling.md", blocks(PAGE))["Guards"], App):
+        upstream_peer = App.upstream_peer
+
+    world = World(("h1", "h2"), Guarded())
+    fields = [(b"X-Api-Key", b"s3cret"), (b"Authorization", b"Basic eDp5"), (b"Cookie", b"a=1"), (b"X-Plain", b"1")]
+    world.client.ask(fields=[*fields, (b"Proxy-Authorization", b"Basic eTp4")])
+    assert world.origin.request.start
+    assert sorted(world.origin.never_indexed) == [b"Basic eDp5", b"Basic eTp4", b"a=1", b"s3cret"]
 
 
 def test_the_settings_exist():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hpack.struct import NeverIndexedHeaderTuple
 
 from sansio_pingora.errors import ErrorSource, ErrorType
-from tests.proxy.ends import PAIR_IDS, PAIRS, World
+from tests.proxy.ends import PAIR_IDS, PAIRS, Message, World
 from tests.proxy.harness import App
 
 every_pair = pytest.mark.parametrize("pair", PAIRS, ids=PAIR_IDS)
@@ -263,6 +264,32 @@ def test_an_origin_of_http_10_gets_no_expect():
 
 
 # ── ends before their time ───────────────────────────────────────────────────────────
+
+
+def test_what_nobody_may_index_is_not_indexed_on_the_way():
+    """RFC 7541 section 7.1.3: strangers share the connection to the origin, and its table."""
+
+    def secret(value: bytes) -> NeverIndexedHeaderTuple:
+        return NeverIndexedHeaderTuple(b"x-key", value)
+
+    world = World(("h2", "h2"))
+    client = world.client
+    for _ in range(2):
+        stream = client.h2.get_next_available_stream_id()
+        client.stream, client.messages[stream] = stream, Message()
+        head = [(b":method", b"POST"), (b":authority", b"a.test"), (b":scheme", b"http"), (b":path", b"/")]
+        client.h2.send_headers(stream, [*head, secret(b"theirs")])
+        client.h2.send_headers(stream, [secret(b"behind")], end_stream=True)
+        client.flush()
+        origin = world.origin
+        assert origin.request.fields[b"x-key"] == b"theirs"
+        origin.h2.send_headers(origin.stream, [(b":status", b"103"), secret(b"hint")])
+        origin.h2.send_headers(origin.stream, [(b":status", b"200"), secret(b"ours")])
+        origin.h2.send_headers(origin.stream, [secret(b"last")], end_stream=True)
+        origin.flush()
+        assert client.answer.trailers == {b"x-key": b"last"}
+    assert world.origin.never_indexed == [b"theirs", b"behind"] * 2
+    assert client.never_indexed == [b"hint", b"ours", b"last"] * 2
 
 
 @every_pair

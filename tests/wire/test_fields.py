@@ -124,6 +124,17 @@ def test_refuses_a_value_rather_than_repair_it(value):
         Fields([("name", value)])
 
 
+def test_what_nobody_may_index_stays_so_in_copies():
+    fields = Fields([("X-Key", "secret")])
+    assert fields.never_indexed == frozenset()
+    fields.never_indexed |= {b"x-key"}
+    copy = fields.copy()
+    copy.never_indexed |= {b"x-b"}
+
+    assert (fields.never_indexed, copy.never_indexed) == ({b"x-key"}, {b"x-key", b"x-b"})
+    assert Fields.received([(b"x-key", b"secret")]).never_indexed == frozenset()
+
+
 def test_text_is_latin_1():
     fields = Fields([("Name", "é")])
 

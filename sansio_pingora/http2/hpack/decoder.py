@@ -22,11 +22,13 @@ _MAX_BLOCKS = 64
 _MAX_BLOCK = 1_024
 _MAX_KEPT = 32_768
 
+_NONE: frozenset[bytes] = frozenset()
+
 
 class FieldBlock:
     """The fields of one block. Equal blocks may give the same object: nobody changes the list."""
 
-    __slots__ = ("items", "size", "template", "truncated")
+    __slots__ = ("items", "never_indexed", "size", "template", "truncated")
 
     items: list[FieldLine]
     """The fields in order, up to the ceiling."""
@@ -34,11 +36,16 @@ class FieldBlock:
     """Of all fields, those beyond the ceiling too: names, values, and 32 bytes for each field."""
     truncated: bool
     """There were more fields than the ceiling let through."""
+    never_indexed: frozenset[bytes]
+    """The names that came with a value which nobody may index (section 6.2.3)."""
     template: object | None
     """Whatever the caller makes of the fields and wants back when it meets the same block again."""
 
-    def __init__(self, items: list[FieldLine], size: int, truncated: bool) -> None:
+    def __init__(
+        self, items: list[FieldLine], size: int, truncated: bool, never_indexed: frozenset[bytes] = frozenset()
+    ) -> None:
         self.items = items
+        self.never_indexed = never_indexed
         self.size = size
         self.truncated = truncated
         self.template = None
@@ -82,6 +89,7 @@ class Decoder:
         changes, entries = table.changes, table.entries
         items: list[FieldLine] = []
         total = 0
+        never: set[bytes] | None = None
         at, end = self._read_updates(block), len(block)
         while at < end:
             byte = block[at]
@@ -91,6 +99,10 @@ class Decoder:
                     field, size = entries[byte & 0x7F]
                 elif byte < 0x80:
                     (field, size), at = self._read_literal(block, at)
+                    if 0x10 <= byte < 0x20:
+                        if never is None:
+                            never = set()
+                        never.add(field[0])
                 else:
                     index, at = read_integer(block, at, 0x7F)
                     if not index:
@@ -103,7 +115,7 @@ class Decoder:
                 items.append(field)
             elif total > _BEYOND * ceiling:
                 raise HpackFault(f"fields of {total} bytes where {ceiling} are allowed")
-        found = FieldBlock(items, total, total > ceiling)
+        found = FieldBlock(items, total, total > ceiling, _NONE if never is None else frozenset(never))
         if table.changes != changes:
             self._forget()
         elif end <= _MAX_BLOCK and total <= ceiling and total <= _MAX_KEPT:

@@ -59,10 +59,18 @@ class Encoder:
         if size != self._lines.capacity:
             self._lines.resize(size)
 
-    def encode(self, items: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """The block for *items*, whose names may be in any case; nothing is checked."""
+    def encode(self, items: Iterable[tuple[bytes, bytes]], never_indexed: frozenset[bytes] = frozenset()) -> bytes:
+        """The block for *items*, whose names may be in any case; nothing is checked.
+
+        *never_indexed*: names in lower case whose values are marked as not to be indexed by anybody.
+        """
         lines = self._lines
-        block = b"".join(map(lines.__getitem__, items))
+        if never_indexed:
+            block = b"".join(
+                [lines.never(*item) if item[0].lower() in never_indexed else lines[item] for item in items]
+            )
+        else:
+            block = b"".join(map(lines.__getitem__, items))
         if lines.capacity != self._size or self._lowest < self._size:
             return self._updates() + block
         return block
@@ -121,7 +129,7 @@ class _Lines(dict[FieldLine, bytes]):
             if place is not None:  # an entry in another spelling; not kept, since it moves
                 return _DYNAMIC[len(self._entries) - 1 - place]
             if name in NEVER_INDEXED or (name == b"cookie" and len(value) < _SHORT_COOKIE):
-                encoded = self._literal(_NEVER, 0x0F, name) + raw_string(value)
+                encoded = self.never(name, value)
             elif name in VARYING or (name == b":path" and b"?" in value) or not self._afford(name, size):
                 # A date is the same for all connections, for a second.
                 string = shared_string if name == b"date" else raw_string
@@ -135,6 +143,10 @@ class _Lines(dict[FieldLine, bytes]):
                 encoded = self._literal(_PLAIN, 0x0F, name) + string(value)
         self._keep(item, encoded, size)
         return encoded
+
+    def never(self, name: bytes, value: bytes) -> bytes:
+        """A literal that no hop may index (section 6.2.3)."""
+        return self._literal(_NEVER, 0x0F, name.lower()) + raw_string(value)
 
     def _afford(self, name: bytes, size: int) -> bool:
         """Take *size* of the share of *name*, unless there is too little left."""
