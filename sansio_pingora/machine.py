@@ -442,7 +442,7 @@ Member = Endpoint | Coordinator
 class Lane(DrainNews):
     """The machines that one thread drives, what of them wants attention, and their deadlines."""
 
-    __slots__ = ("_ceiling", "_order", "_posted", "_timers", "dirty", "endpoints", "ring", "stir")
+    __slots__ = ("_ceiling", "_order", "_posted", "_timers", "dirty", "endpoints", "ring", "stir", "wall_offset")
 
     def __init__(self) -> None:
         super().__init__()
@@ -457,6 +457,8 @@ class Lane(DrainNews):
         self._posted: deque[Callable[[], object]] = deque()
         self.ring: Callable[[], None] | None = None
         """Set by a driver, callable from any thread: it is to call :meth:`run_posted` soon."""
+        self.wall_offset: float | None = None
+        """Unix time less monotonic time, read by a driver at each accept. A connection keeps what it began with."""
 
     def attach(self, endpoint: Endpoint) -> None:
         """The endpoint has a transport from here on."""
@@ -500,12 +502,10 @@ class Lane(DrainNews):
     def drain(self, now: float, contain: Callable[[Member, Exception, float], None] | None = None) -> list[Member]:
         """The members to serve, each once; call again until it returns none.
 
-        *contain* is told of an exception of a member that was run here, so that the others still
-        get their turn; without it the exception passes.
-
-        Runs what is due at once, and arms the deadlines of what it returns. A deadline that
-        moved later is left where it is armed and looked at again then: so the deadlines of an
-        ordinary request cost nothing.
+        *contain* is told of an exception of a member that was run here, so that the others still get their turn;
+        without it the exception passes.
+        Runs what is due at once, and arms the deadlines of what it returns. A deadline that moved later is left where
+        it is armed and looked at again then: so the deadlines of an ordinary request cost nothing.
         """
         members = self.dirty
         if not members:

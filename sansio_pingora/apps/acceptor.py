@@ -119,6 +119,7 @@ class HttpAcceptor:
         if options.access_log is not None:
             self._told = _Logging(options.access_log, self._meter, lane)
         self._h2c = options.h2c
+        lane.wall_offset = wall_offset
         self._log: HandshakeLog | None = None
         self._make = ServerMaker(
             limits,
@@ -132,6 +133,7 @@ class HttpAcceptor:
         """The machines for a connection that was accepted."""
         if self._meter is not None:
             self._meter.accepted += 1
+        self._make.wall_offset = self._lane.wall_offset
         if info.layers:
             return self._accept_layered(info, now)
         if not self._h2c:

@@ -119,13 +119,12 @@ def _load(arguments: Namespace, *, is_start: bool = True) -> ServerConf:
 
 def _server(opt: Opt, conf: ServerConf, files: dict[str, Any]) -> Server:
     """:raises ConfError: a service cannot be made, or not on this runtime."""
-    offset = time.time() - time.monotonic()
 
     def access_log(service: ServiceConf) -> AccessLog | None:
         log = service.access_log
         if log is None or log.path not in files:
             return None
-        return AccessLog(AccessFormat(log.format), files[log.path].write, offset)
+        return AccessLog(AccessFormat(log.format), files[log.path].write, _wall)
 
     server = _Configured(opt, conf)
     below = random.randrange  # the module's own: seeded anew in every worker; and which upstream is next is no secret
@@ -135,6 +134,10 @@ def _server(opt: Opt, conf: ServerConf, files: dict[str, Any]) -> Server:
     for services in server.made.values():
         server.add_services(services)
     return server
+
+
+def _wall(now: float) -> float:
+    return time.time() - (time.monotonic() - now)
 
 
 class _Configured(Server):

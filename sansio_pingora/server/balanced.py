@@ -39,14 +39,14 @@ class AccessLog:
     format: AccessFormat
     write: Callable[[str], object]
     """Takes a line without its end; it must not block."""
-    wall_offset: float
-    """Unix time less the monotonic clock."""
+    wall: Callable[[float], float]
+    """The Unix time at an instant of the monotonic clock; asked for each line, as clocks are set and hosts sleep."""
 
     def tell(self, session: ServerSession, record: ExchangeRecord) -> None:
         """Write the line of an exchange that is over."""
         addr = session.client_addr
         client = "unix" if addr is None or addr.path is not None else addr.host
-        self.write(self.format.line(session, record, client, session.now + self.wall_offset))
+        self.write(self.format.line(session, record, client, self.wall(session.now)))
 
 
 @dataclass(frozen=True, slots=True)

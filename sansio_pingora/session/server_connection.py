@@ -76,12 +76,12 @@ def client_http2(engine: Engine, now: float, limits: Limits, **options: Any) -> 
 
 
 class ServerMaker:
-    """Makes the server's side of connections, as one service wants them.
+    """Makes the server's side of connections, as one service wants them; ``wall_offset`` is that of those to come.
 
     :raises ValueError: there is no such engine.
     """
 
-    __slots__ = ("_abort_on_close", "_allow_connect", "_engine", "_limits", "_wall_offset")
+    __slots__ = ("_abort_on_close", "_allow_connect", "_engine", "_limits", "wall_offset")
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class ServerMaker:
         server_codec(engine, limits)  # an unknown engine is refused here, not at the first request
         self._limits = limits
         self._engine: Engine = engine
-        self._wall_offset = wall_offset
+        self.wall_offset = wall_offset
         self._allow_connect = allow_connect
         self._abort_on_close = abort_on_close
 
@@ -108,7 +108,7 @@ class ServerMaker:
             now,
             self._limits,
             codec=server_codec(self._engine, self._limits, secure=secure),
-            wall_offset=self._wall_offset,
+            wall_offset=self.wall_offset,
             allow_connect=self._allow_connect,
             abort_on_close=self._abort_on_close,
             quiet=quiet,
@@ -125,7 +125,7 @@ class ServerMaker:
         return server(
             now,
             self._limits,
-            wall_offset=self._wall_offset,
+            wall_offset=self.wall_offset,
             allow_connect=self._allow_connect,
             abort_on_close=self._abort_on_close,
         )

@@ -6,7 +6,7 @@ from sansio_pingora.apps import HttpServerApp, HttpService
 from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.session import Call, Drain, ReadBody, Sleep, blocking
 from sansio_pingora.wire import Body, Failed, Header, ResponseHeader
-from tests.apps.bench import Bench, body_of, get, http, post, status_of
+from tests.apps.bench import INFO, Bench, body_of, get, http, post, status_of
 
 
 def head(status=200, **fields):
@@ -585,3 +585,19 @@ def test_draining_lets_an_exchange_finish():
     bench.acceptor.drain(bench.now)
     bench.receive(b"ok")
     assert unchunked(bench.out) == b"ok"
+
+
+def test_dates_follow_a_clock_that_is_set_from_the_next_connection_on():
+    bench = Bench(HttpService(PlainEcho()))
+    first = bench.receive(get()).out
+    bench.lane.wall_offset += 86_400.0
+    bench.out = b""
+    again = bench.receive(get()).out
+    bench.endpoint = bench.acceptor.accept(INFO, bench.now)
+    bench.connection = bench.endpoint.connection
+    bench.lane.attach(bench.endpoint)
+    bench.out = b""
+    following = bench.receive(get()).out
+    assert b"\r\nDate: Sun, 09 Sep 2001 01:46:40 GMT\r\n" in first
+    assert again == first
+    assert b"\r\nDate: Mon, 10 Sep 2001 01:46:40 GMT\r\n" in following

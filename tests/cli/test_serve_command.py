@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from sansio_pingora.cli import main
+from sansio_pingora.cli import main, serving
 from tests.adapters.harness import GET, PATIENCE, client
 
 CONF = """\
@@ -153,3 +154,11 @@ def test_a_run_with_every_signal(tmp_path):
     assert logged("standard output cannot be written: [Errno 32] Broken pipe")
     assert logged("phase Terminated")
     assert not (tmp_path / "edge.sock").exists()
+
+
+def test_an_access_log_follows_a_clock_that_is_set(monkeypatch):
+    clocks = SimpleNamespace(time=lambda: 1_000.0, monotonic=lambda: 10.0)
+    monkeypatch.setattr(serving, "time", clocks)
+    assert serving._wall(9.5) == 999.5
+    clocks.time = lambda: 5_000.0
+    assert serving._wall(9.5) == 4_999.5

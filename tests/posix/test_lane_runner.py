@@ -12,7 +12,7 @@ from sansio_pingora.listeners import AcceptPolicy, ServerAddress
 from sansio_pingora.machine import CancelDial, Closing, Dial, Endpoint, LogLine, RunFilter
 from sansio_pingora.transport import DialOptions, SocketAddr, TransportInfo
 from sansio_pingora.wire import UpgradedBody
-from sansio_pingora_posix import ClientCall, Control, ListeningSet
+from sansio_pingora_posix import ClientCall, Control, ListeningSet, lane_runner
 from tests.posix.harness import PATIENCE, HandLane, readable, rig
 from tests.posix.machines import Application, Asker, Echo, RawConnection
 
@@ -414,3 +414,10 @@ def test_a_filter_that_takes_too_long_is_not_waited_for(lane):
     assert not lane.drained
     lane.fire(30.0)
     assert lane.drained
+
+
+def test_the_wall_clock_is_read_whenever_somebody_comes(lane, monkeypatch):
+    for wall in (1e9, 2e9):
+        monkeypatch.setattr(lane_runner, "time", lambda wall=wall: wall)
+        lane.admit(None, None, lambda now: None, 7.0)
+        assert lane.lane.wall_offset == wall - 7.0

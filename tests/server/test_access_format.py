@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from sansio_pingora.errors import Error, ErrorType
-from sansio_pingora.server import ACCESS_FIELDS, AccessFormat
+from sansio_pingora.server import ACCESS_FIELDS, AccessFormat, AccessLog
 from sansio_pingora.wire import RequestHeader
 
 RECORD = SimpleNamespace(
@@ -76,3 +76,11 @@ def test_a_format_that_does_not_go(text, told):
     with pytest.raises(ValueError, match=r".") as caught:
         AccessFormat(text)
     assert told in str(caught.value)
+
+
+def test_a_log_asks_for_the_wall_clock_at_each_line():
+    lines, offsets = [], [0.0, 3600.0]
+    log = AccessLog(AccessFormat("{time}"), lines.append, lambda now: now + offsets.pop(0))
+    for _ in range(2):
+        log.tell(SimpleNamespace(req_header=None, client_addr=None, now=1.0), RECORD)
+    assert lines == ["01/Jan/1970:00:00:01 +0000", "01/Jan/1970:01:00:01 +0000"]

@@ -13,6 +13,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
+from time import time
 from typing import Any, assert_never
 
 from sansio_pingora.errors import Error, ErrorSource, ErrorType
@@ -199,6 +200,7 @@ class LaneRunner(ABC):
 
     def admit(self, sock: socket.socket, peer: SocketAddr | None, enter: Callable[[float], None], now: float) -> None:
         """*enter* for a socket that was accepted, once the connection filter lets it in. Settle the lane afterwards."""
+        self.lane.wall_offset = time() - now
         gate = self.end.gate
         if gate is None:
             enter(now)
