@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sansio_pingora.errors import Error, LocalProtocolError
 from sansio_pingora.proxy.filter_table import Filter
-from sansio_pingora.proxy.remainder import Remainder, declared, remainder
+from sansio_pingora.proxy.remainder import Declared, Remainder, declared, remainder
 from sansio_pingora.session import ReplayBuffer, as_error, forwarded_response
 from sansio_pingora.wire import Body, Done, Fields, Header, HttpTask, ResponseHeader, Trailer, UpgradedBody
 
@@ -282,7 +282,7 @@ class ResponsePump(_Pump):
     def __init__(self, exchange: ProxyExchange) -> None:
         super().__init__(exchange)
         self._taken = self._width = self._goal = 0
-        self._before: tuple[int, bytes | None] | None = None  # what the head declared before filters had it
+        self._before: Declared | None = None  # what the head declared before filters had it
         self._rest: Remainder | None = None
 
     def attach(self, lease: Lease) -> None:

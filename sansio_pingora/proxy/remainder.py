@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sansio_pingora.connectors import Lease
     from sansio_pingora.proxy.exchange import ProxyExchange
 
-__all__ = ["Remainder", "declared", "remainder", "wait"]
+__all__ = ["Declared", "Remainder", "declared", "remainder", "wait"]
 
 
 class Remainder:
@@ -65,12 +65,16 @@ class Remainder:
         self._exchange.response_complete()
 
 
-def declared(head: ResponseHeader) -> tuple[int, bytes | None]:
+Declared = tuple[int, bytes | list[bytes] | None]
+"""A status, and the Content-Length behind it."""
+
+
+def declared(head: ResponseHeader) -> Declared:
     """What *head* says of how long its body is: to be compared, and for :func:`remainder`."""
-    return head.status, head.get(b"content-length")
+    return head.status, head.fields.index.get(b"content-length")
 
 
-def remainder(exchange: ProxyExchange, lease: Lease, before: tuple[int, bytes | None] | None) -> Remainder | None:
+def remainder(exchange: ProxyExchange, lease: Lease, before: Declared | None) -> Remainder | None:
     """What to watch of the answer that has begun, whose head said *before* until filters had it; None: they had not.
 
     None: the client has all of it when the origin says so, not earlier.
@@ -92,11 +96,11 @@ def remainder(exchange: ProxyExchange, lease: Lease, before: tuple[int, bytes | 
     return Remainder(exchange, due, whole, shortened=shortened) if shortened or waits else None
 
 
-def _length(session: ServerSession, said: tuple[int, bytes | None]) -> int | None:
+def _length(session: ServerSession, said: Declared) -> int | None:
     status, length = said
     if status == 204 or status == 304 or (session.req_header is not None and session.req_header.method == b"HEAD"):
         return 0
-    return None if length is None else int(length)
+    return int(length) if isinstance(length, bytes) else None
 
 
 def wait(seconds: float) -> Generator[Any, Any, None]:
