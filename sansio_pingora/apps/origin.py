@@ -14,7 +14,7 @@ from sansio_pingora.apps.websocket_app import WebSocketApp, serve_websocket
 from sansio_pingora.apps.websocket_exchange import WebSocket
 from sansio_pingora.session import Drain, ReadBody, ServerSession, Sleep
 from sansio_pingora.websocket import MessagePart
-from sansio_pingora.wire import Body, Fields, Header, ResponseHeader, Text, reason_phrase
+from sansio_pingora.wire import Body, Fields, Header, ResponseHeader, Text, join_piece, reason_phrase
 
 __all__ = ["OriginApp"]
 
@@ -230,7 +230,7 @@ class _Echo(WebSocketApp):
 
     def on_part(self, ws: WebSocket, part: MessagePart) -> None:
         pieces: list[Any] = ws.data
-        pieces.append(part.data)
+        join_piece(pieces, part.data)
         if part.ends:
             ws.data = []
             ws.send(pieces[0] if len(pieces) == 1 else type(part.data)().join(pieces), last=part.last)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sansio_pingora.errors import Error, LocalProtocolError
 from sansio_pingora.machine import Lane
 from sansio_pingora.session import Drain, ReadBody, Routine, Routines
-from sansio_pingora.wire import Body, Done, HttpTask
+from sansio_pingora.wire import Body, Done, HttpTask, join_piece
 
 __all__ = ["BodyRoutines", "Side"]
 
@@ -77,7 +77,7 @@ class BodyRoutines(Routines):
     def arrived(self, data: bytes, end: bool) -> None:
         """Bytes of the body, perhaps none; *end*: the last."""
         if data:
-            self._inbox.append(data)
+            join_piece(self._inbox, data)
         if end:
             self._ended = True
             self._inbox.append(None)

@@ -13,7 +13,7 @@ from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.machine import AT_ONCE
 from sansio_pingora.session import Drain, Routine, Routines, ServerSession
 from sansio_pingora.websocket import CloseCode, Closed, MessagePart, Ping, State, WebSocketEvent, WebSocketSession
-from sansio_pingora.wire import Body, Failed, HttpTask, UpgradedBody
+from sansio_pingora.wire import Body, Failed, HttpTask, UpgradedBody, join_piece
 
 __all__ = ["WebSocketChannel"]
 
@@ -127,7 +127,7 @@ class WebSocketChannel(Routines):
             if self.ws is None or self.ws.finished:
                 self.session.consumed(len(data))
             else:
-                self._inbox.append(data)
+                join_piece(self._inbox, data)
         self._ended = self._ended or end
         self.fill()
 
@@ -442,7 +442,7 @@ class WebSocketChannel(Routines):
         parts = self._parts
         if part.last and not parts:
             return part.data
-        parts.append(part.data)
+        join_piece(parts, part.data)
         if not part.last:
             return None
         self._parts = []

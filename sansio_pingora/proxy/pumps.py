@@ -16,7 +16,7 @@ from sansio_pingora.errors import Error, LocalProtocolError
 from sansio_pingora.proxy.filter_table import Filter
 from sansio_pingora.proxy.remainder import Declared, Remainder, declared, remainder
 from sansio_pingora.session import ReplayBuffer, as_error, forwarded_response
-from sansio_pingora.wire import Body, Done, Fields, Header, HttpTask, ResponseHeader, Trailer, UpgradedBody
+from sansio_pingora.wire import Body, Done, Fields, Header, HttpTask, ResponseHeader, Trailer, UpgradedBody, join_task
 
 if TYPE_CHECKING:
     from sansio_pingora.connectors import Lease
@@ -68,7 +68,7 @@ class _Pump:
         elif self.state is not DONE:
             if self._inbox is None:
                 self._inbox = deque()
-            self._inbox.append(task)
+            join_task(self._inbox, task)
 
     def writable(self) -> None:
         """The receiving side has room again."""

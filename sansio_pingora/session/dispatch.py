@@ -12,7 +12,7 @@ from sansio_pingora.machine import Connection, ConnectionClosed, Established, Wr
 from sansio_pingora.session.server_controls import Held
 from sansio_pingora.session.server_session import Meter, ServerSession
 from sansio_pingora.transport import TransportInfo
-from sansio_pingora.wire import Failed, Header, HttpTask
+from sansio_pingora.wire import Failed, Header, HttpTask, join_task
 
 __all__ = ["Dispatcher", "Exchange", "HttpHandler"]
 
@@ -127,7 +127,7 @@ class Dispatcher:
 
     def _keep(self, stream_id: int, value: Any, now: float) -> None:
         if type(value) is not Failed:
-            self._kept[stream_id][1].append(value)
+            join_task(self._kept[stream_id][1], value)
             return
         _, (header, *_) = self._kept.pop(stream_id)  # taken back by its client: as if it had never been read
         if self._meter is not None:

@@ -22,7 +22,18 @@ from sansio_pingora.session.effects import LaneEffect
 from sansio_pingora.session.forwarding import forwarded_response
 from sansio_pingora.session.routines import Routines, as_error
 from sansio_pingora.session.subrequest import start_subrequest
-from sansio_pingora.wire import Body, Done, Failed, Header, HttpTask, RequestHeader, ResponseHeader, UpgradedBody
+from sansio_pingora.wire import (
+    Body,
+    Done,
+    Failed,
+    Header,
+    HttpTask,
+    RequestHeader,
+    ResponseHeader,
+    UpgradedBody,
+    join_piece,
+    join_task,
+)
 
 if TYPE_CHECKING:
     from sansio_pingora.machine import Lane
@@ -45,7 +56,7 @@ class SessionBody:
 
 
 class SavedBody:
-    """The beginning of a body, whole pieces alone."""
+    """The beginning of a body, whole pieces alone, of which small ones are put together."""
 
     __slots__ = ("_ceiling", "chunks", "complete", "size", "truncated")
 
@@ -65,7 +76,7 @@ class SavedBody:
         if self.size + len(data) > self._ceiling:
             self.truncated = True
             return
-        self.chunks.append(data)
+        join_piece(self.chunks, data)
         self.size += len(data)
 
 
@@ -260,7 +271,7 @@ class PipeSubrequest(LaneEffect):
             self._at(now)
             self._session.received(task)
             if self._inbox or self._starved or not self._subrequest.wants_body:
-                self._inbox.append(task)
+                join_task(self._inbox, task)
             else:
                 self._feed(task, now)
 
@@ -325,7 +336,7 @@ class PipeSubrequest(LaneEffect):
         """See :class:`SubrequestReceiver`."""
         self._at(now)
         if self._blocked or self._outbox:
-            self._outbox.append(task)
+            join_task(self._outbox, task)
         else:
             self._pass(task, now)
 

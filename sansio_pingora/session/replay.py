@@ -10,11 +10,11 @@ __all__ = ["ReplayBuffer"]
 class ReplayBuffer:
     """The beginning of a body, up to *ceiling* bytes; a longer one cannot be sent again."""
 
-    __slots__ = ("_ceiling", "_pieces", "complete", "end", "size", "trailers")
+    __slots__ = ("_ceiling", "_kept", "complete", "end", "size", "trailers")
 
     def __init__(self, ceiling: int) -> None:
         self._ceiling = ceiling
-        self._pieces: list[bytes] = []
+        self._kept: bytes | bytearray = b""  # the one piece itself, or a copy of all
         self.size = 0
         self.complete = True
         """All that was added is here."""
@@ -28,18 +28,19 @@ class ReplayBuffer:
         self.size += len(data)
         if self.size > self._ceiling:
             self.release()
+        elif not self._kept:
+            self._kept = data
         else:
-            # A copy when the piece is a small part of a read: a slice would not pin it, but bytes are cheap to join.
-            self._pieces.append(data)
+            if not isinstance(self._kept, bytearray):
+                self._kept = bytearray(self._kept)
+            self._kept += data
 
     def release(self) -> None:
         """Keep nothing any more."""
-        self._pieces = []
+        self._kept = b""
         self.size = 0
         self.complete = False
 
     def body(self) -> Body | None:
         """What is to be sent again, or None when nothing was."""
-        if not self._pieces:
-            return None
-        return Body(b"".join(self._pieces))
+        return Body(bytes(self._kept)) if self._kept else None

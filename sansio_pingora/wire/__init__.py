@@ -13,6 +13,7 @@ from sansio_pingora.wire.framing import (
     response_framing,
 )
 from sansio_pingora.wire.heads import RequestHeader, ResponseHeader, reason_phrase
+from sansio_pingora.wire.joining import join_piece, join_task
 from sansio_pingora.wire.octets import octets
 from sansio_pingora.wire.receive_buffer import ReceiveBuffer
 from sansio_pingora.wire.tasks import Body, Done, Failed, Header, HttpTask, Trailer, UpgradedBody
@@ -39,6 +40,8 @@ __all__ = [
     "content_length",
     "error_page",
     "http_date",
+    "join_piece",
+    "join_task",
     "octets",
     "parse_http_date",
     "reason_phrase",

@@ -7,6 +7,7 @@ from sansio_pingora.errors import Error, ErrorType, LocalProtocolError
 from sansio_pingora.session import Call, Drain, ReadBody, Sleep, blocking
 from sansio_pingora.wire import Body, Failed, Header, ResponseHeader
 from tests.apps.bench import INFO, Bench, body_of, get, http, post, status_of
+from tests.memory import counting, cut
 
 
 def head(status=200, **fields):
@@ -601,3 +602,22 @@ def test_dates_follow_a_clock_that_is_set_from_the_next_connection_on():
     assert b"\r\nDate: Sun, 09 Sep 2001 01:46:40 GMT\r\n" in first
     assert again == first
     assert b"\r\nDate: Mon, 10 Sep 2001 01:46:40 GMT\r\n" in following
+
+
+def test_memory_is_that_of_the_body_that_is_not_read_yet():
+    class Later(HttpServerApp):
+        def process_new_http(self, session):
+            yield Sleep(1)
+            body = b""
+            while (data := (yield ReadBody())) is not None:
+                body += data
+            session.write_response_header(head(content_length=str(len(body))))
+            session.write_response_body(body, True)
+
+    body = bytes(range(256)) * 16
+    bench = http(Later()).receive(get("/", f"Content-Length: {len(body)}", method="POST"))
+    with counting() as held:
+        for piece in cut(body, 2):
+            bench.receive(piece)
+        assert held() < 1.5 * len(body) + 30_000
+    assert body_of(bench.sleep(1).out) == body

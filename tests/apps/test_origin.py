@@ -8,6 +8,7 @@ import pytest
 from sansio_pingora.apps import OriginApp
 from sansio_pingora.websocket.frames import Opcode, write_frame
 from tests.apps.bench import body_of, get, http, post, status_of
+from tests.memory import counting, cut
 
 
 def ask(raw, **limits):
@@ -157,6 +158,16 @@ def test_websocket_sends_back_frame_by_frame():
         bench.receive(bytes((byte,)))
 
     assert bench.out[before:] == b"\x01\x02ab\x80\x02cd"
+
+    text = "ж" * 2_000  # a frame that comes in pieces of a character
+    pieces = cut(write_frame(Opcode.TEXT, text.encode(), mask=b"1234"), 2)
+    before = len(bench.out)
+    with counting() as held:
+        for piece in pieces[:-1]:
+            bench.receive(piece)
+        assert held() < 1.5 * 4_000 + 30_000
+    bench.receive(pieces[-1])
+    assert bench.out[before:].endswith(text.encode())
 
 
 @pytest.mark.parametrize(

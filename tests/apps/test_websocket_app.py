@@ -12,6 +12,7 @@ from sansio_pingora.testing import Raw, World
 from sansio_pingora.websocket import CloseCode, Deflate, MessagePart, WebSocketSession
 from sansio_pingora.websocket.frames import Opcode, write_frame
 from tests.apps.bench import body_of, get, http, status_of
+from tests.memory import counting, cut
 
 MASK = b"\x11\x22\x33\x44"
 TEXT, BINARY, CONT, CLOSE, PING, PONG = (
@@ -181,6 +182,38 @@ def test_every_form(kind):
     bench.receive(b"").run_calls()
     assert not bench.held
     assert not bench.log
+
+
+@pytest.mark.parametrize("letter", ["ж", b"\xd0\x96"], ids=["a character", "two bytes"])
+@pytest.mark.parametrize("frames", [1, 500])
+def test_a_message_in_tiny_pieces_takes_its_own_memory(letter, frames):
+    app = Recorder()
+    bench = opened(app)
+    kind = TEXT if isinstance(letter, str) else BINARY
+    raw = letter.encode() if isinstance(letter, str) else letter
+    each = 2_000 // frames
+    out = b"".join(frame(CONT if number else kind, raw * each, fin=number == frames - 1) for number in range(frames))
+    pieces = cut(out, len(raw))
+    with counting() as held:
+        for piece in pieces[:-1]:
+            bench.receive(piece)
+        assert held() < 1.5 * 2_000 * len(raw) + 30_000
+    bench.receive(pieces[-1])
+    assert app.told == ["open", letter * 2_000]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_what_comes_while_a_callback_works_takes_its_own_memory(size):
+    bench = opened(Blocking(), high_water=1_000)
+    bench.run_calls().receive(frame(TEXT, b"x"))
+    out = frame(TEXT, b"y" * 5_000) + frame(TEXT, b"z") * 100
+    with counting() as held:
+        for piece in cut(out, size):
+            bench.receive(piece)
+        assert held() < 1.5 * len(out) + 30_000
+    while bench.calls:
+        bench.run_calls()
+    assert bench.out.endswith(written(TEXT, b"1: ") + written(TEXT, b"z"))
 
 
 def test_every_form_of_every_callback():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sansio_pingora.errors import ErrorType, RetryType
 from sansio_pingora.machine import Closing, Writable
 from sansio_pingora.wire import UpgradedBody
+from tests.memory import counting, cut
 from tests.posix.harness import read_all, reset, rig
 from tests.posix.machines import Echo
 
@@ -87,6 +88,29 @@ def test_a_peer_that_does_not_read_pauses_the_connection_once_and_reading_goes_o
         r.theirs.sendall(b"meanwhile")
         r.read()
         assert r.receiver.received == b"meanwhile"
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_what_waits_in_tiny_pieces_takes_its_own_memory(size):
+    pieces = cut(BIG[: 40 * 256], size)
+    with rig(Silent) as r:
+        r.connection.send(1, UpgradedBody(BIG), 0.0)
+        r.lane.settle(0.0)
+        with counting() as held:
+            for piece in pieces:
+                r.connection.send(1, UpgradedBody(piece), 0.0)
+                r.lane.settle(0.0)
+            assert held() < 1.5 * 40 * 256 + 10_000
+        r.connection.close(Closing.AFTER_FLUSH)
+        r.lane.settle(0.0)
+        reader = []
+        thread = threading.Thread(target=lambda: reader.append(read_all(r.theirs)))
+        thread.start()
+        r.ours.setblocking(True)  # so that each write waits for room instead of the test
+        while r.alive:
+            r.write()
+        thread.join()
+        assert reader[0] == BIG + BIG[: 40 * 256]
 
 
 def test_it_resumes_below_the_low_mark_and_loses_nothing():

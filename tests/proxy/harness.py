@@ -191,6 +191,7 @@ class Bench:
         self.acceptor: Any = HttpProxy(app, self.limits, options).open(self.lane, self.now, 1e9)
         self.logs: list[LogLine] = []
         self.dials: list[Dial] = []
+        self.hanging: list[tuple[Any, Dial]] = []
         self.cancelled: list[int] = []
         self.dial_outcomes: deque[Any] = deque()
         """For the next dials, in order: an Error, HANGING, or None to connect; then all connect."""
@@ -244,6 +245,11 @@ class Bench:
         info = TransportInfo(command.address, SocketAddr("10.0.0.2", 5000), self.now)
         owner.resume(command.token, info, self.now)
 
+    def connect_hanging(self) -> None:
+        """The oldest of the dials that hang succeeds."""
+        self.connect(*self.hanging.pop(0))
+        self.settle()
+
     # ── time ─────────────────────────────────────────────────────────────────────────
 
     def advance(self, seconds: float) -> None:
@@ -288,6 +294,8 @@ class Bench:
                     owner.fail(command.token, outcome, self.now)
                 elif outcome is None:
                     self.connect(owner, command)
+                else:
+                    self.hanging.append((owner, command))
             case CancelDial(token):
                 self.cancelled.append(token)
             case RunFilter():

@@ -15,6 +15,7 @@ from sansio_pingora.machine import ConnectionClosed, Writable
 from sansio_pingora.session import Dispatcher
 from sansio_pingora.transport import TransportInfo
 from sansio_pingora.wire import Body, Done, Failed, Header, RequestHeader, ResponseHeader
+from tests.memory import counting, cut
 
 INFO = TransportInfo(None, None, 0.0)
 
@@ -101,6 +102,23 @@ def test_one_that_is_done_at_once_is_not_kept():
     dispatcher.receive_event(1, head(), 0.0)
     assert not dispatcher._exchanges
     assert len(handler.begun) == 1
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_body_of_a_request_that_waits_takes_its_own_memory(size):
+    dispatcher, handler = made()
+    dispatcher._exchanges.unlogged = 2
+    dispatcher.receive_event(1, head(), 0.0)
+    body = bytes(range(256)) * 40
+    with counting() as held:
+        for piece in cut(body, size):
+            dispatcher.receive_event(1, Body(piece), 0.0)
+        assert held() < 1.5 * len(body) + 4_000
+    dispatcher.receive_event(1, Done(), 0.0)
+    dispatcher._exchanges.unlogged = 0
+    dispatcher._go_on(0.0)
+    *pieces, end = handler.begun[0].events
+    assert (b"".join(piece.data for piece in pieces), end) == (body, Done())
 
 
 def test_streams_are_kept_apart():

@@ -23,6 +23,7 @@ from sansio_pingora.wire import Body, Done, Failed, Fields, Header, ResponseHead
 from sansio_pingora_posix.lane_runner import contain
 from tests.apps.bench import body_of, get, http, post, status_of
 from tests.apps.serving import RUNTIMES, ask, serving
+from tests.memory import counting, cut
 from tests.proxy.harness import Bench as ProxyBench
 from tests.session.kinds import KINDS, Handler
 from tests.session.kinds import get as get_head
@@ -288,11 +289,11 @@ def test_a_body_that_came_before_the_pipe():
 @pytest.mark.parametrize(
     ("ceiling", "kept", "truncated"),
     [
-        (0, [], True),
-        (4, [b"ab", b"cd"], True),
-        (5, [b"ab", b"cd"], True),
-        (6, [b"ab", b"cd", b"ef"], False),
-        (99, [b"ab", b"cd", b"ef"], False),
+        (0, b"", True),
+        (4, b"abcd", True),
+        (5, b"abcd", True),
+        (6, b"abcdef", False),
+        (99, b"abcdef", False),
     ],
 )
 def test_a_body_is_saved_up_to_a_limit(ceiling, kept, truncated):
@@ -301,8 +302,8 @@ def test_a_body_is_saved_up_to_a_limit(ceiling, kept, truncated):
     for piece in (b"ab", b"cd", b"ef"):
         bench.receive(piece)
     saved = app.states[0].saved_body
-    assert (saved.chunks, saved.truncated, saved.complete) == (kept, truncated, True)
-    assert saved.size == sum(map(len, kept))
+    assert (b"".join(saved.chunks), saved.truncated, saved.complete) == (kept, truncated, True)
+    assert saved.size == len(kept)
     assert body_of(bench.out) == b"abcdef"
 
 
@@ -312,6 +313,21 @@ def test_saving_stops_at_the_first_piece_that_is_too_much():
         saved.add(piece)
     assert saved.chunks == [b"abc"]
     assert saved.truncated
+
+
+def test_memory_is_that_of_the_body_that_waits_and_of_what_is_saved():
+    body = bytes(range(256)) * 16
+    _, refusing = recording()
+    app = Piping(refusing)
+    bench = http(app).receive(get("/", f"Content-Length: {len(body)}", method="POST"))
+    saved = SavedBody(len(body))
+    with counting() as held:
+        for piece in cut(body, 2):
+            bench.receive(piece)
+            saved.add(piece)
+        assert held() < 2 * 1.5 * len(body) + 30_000
+    [pipe] = app.pipes
+    assert b"".join(task.data for task in pipe._inbox) == b"".join(saved.chunks) == body
 
 
 def test_a_saved_body_is_sent_to_another_subrequest():

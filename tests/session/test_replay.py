@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio_pingora.session import ReplayBuffer
+from tests.memory import counting, cut
 
 
 def test_empty():
@@ -50,3 +51,20 @@ def test_all_or_nothing(pieces, ceiling):
     assert replay.complete is (len(whole) <= ceiling)
     body = replay.body()
     assert (b"" if body is None else body.data) == (whole if replay.complete else b"")
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_memory_is_that_of_the_body(size):
+    replay = ReplayBuffer(65_536)
+    whole = bytes(range(250)) * 100
+    with counting() as held:
+        for piece in cut(whole, size):
+            replay.add(piece)
+        assert held() < 1.2 * len(whole) + 1000
+    assert replay.body().data == whole
+
+
+def test_one_piece_is_kept_as_it_is():
+    replay, piece = ReplayBuffer(10), b"a piece"
+    replay.add(piece)
+    assert replay.body().data is piece

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from sansio_pingora.errors import Error
 from sansio_pingora.machine import Closing, Endpoint
+from sansio_pingora.wire import join_piece
 from sansio_pingora_posix.faults import lost_error
 from sansio_pingora_posix.lane_runner import contain
 from sansio_pingora_posix.socket_options import unsent_bytes
@@ -196,7 +197,8 @@ class StreamTransport:
     def _put(self, chunks: list[bytes], now: float) -> bool:
         """Write *chunks* as far as the kernel takes them and queue the rest; False when the transport was lost."""
         if self._queue is not None:  # the kernel is full, and its readiness is watched
-            self._queue.extend(chunks)
+            for chunk in chunks:
+                join_piece(self._queue, chunk)
             self._queued += sum(map(len, chunks))
             return True
         if len(chunks) > 1:
