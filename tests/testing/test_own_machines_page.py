@@ -49,7 +49,7 @@ def test_the_pool_of_the_page_passes():
     execute(blocks(PAGE)[0], names)
 
     assert ConnectionPool not in names["SmallPool"].__mro__
-    passes(names["Small"], 60)
+    passes(names["Small"], 30)
 
 
 class Plain:
@@ -77,4 +77,4 @@ def test_what_a_pool_does_not_have_is_not_asked_of_it():
         def make(self, *, size, idle_timeout):
             return Plain(size, idle_timeout)
 
-    passes(Mine, 20)
+    passes(Mine, 10)

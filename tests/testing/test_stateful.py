@@ -97,6 +97,22 @@ def test_a_pool_that_takes_a_connection_twice_is_found():
     assert verdict(Twice)
 
 
+class Generous(ConnectionPool):
+    """Hands on what is not to be used again."""
+
+    def release(self, handle, now, idle_timeout=None):
+        waits = self.waits(self._entries[handle].peer.key) if handle in self._entries else False
+        super().release(handle, now, None if waits else idle_timeout)
+
+
+def test_a_pool_that_hands_on_what_is_not_to_be_kept_is_found():
+    class Kept(PoolMachine):
+        def make(self, **options):
+            return Generous(**options)
+
+    assert verdict(Kept)
+
+
 class Deaf(Http2Server):
     """Never says that there is room again."""
 

@@ -242,7 +242,22 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(pick=PICK, timeout=st.sampled_from([None, None, 7.0, 1.0, 0.0]))
     def release(self, pick: int, timeout: float | None) -> None:
         """An exchange is complete."""
-        conn = self.busy(pick)
+        self.give_back(self.busy(pick), timeout)
+
+    @precondition(lambda self: self.wanted())
+    @rule(pick=PICK, timeout=st.sampled_from([None, 7.0, 0.0]))
+    def release_what_somebody_waits_for(self, pick: int, timeout: float | None) -> None:
+        """An exchange is complete, and the next one has been waiting."""
+        wanted = self.wanted()
+        self.give_back(wanted[pick % len(wanted)], timeout)
+
+    def wanted(self) -> list[Pooled]:
+        """Connections in use under a key under which somebody waits."""
+        keys = {entry[1] for entry in self.waiters}
+        return [conn for conn in self.conns if conn.expires is None and conn.key in keys]
+
+    def give_back(self, conn: Pooled, timeout: float | None) -> None:
+        """Release *conn*."""
         self.pool.release(conn.handle, self.now, timeout)
         self.hear()
         kept = self.idle_timeout if timeout is None else timeout

@@ -78,12 +78,16 @@ class Poollike(Protocol):
         """Every command since the last call, in order: CloseConnection, Grant and WaitTimedOut; [] for none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Closes:
     """A close that is expected, for any one of *reasons*: each of them holds."""
 
     handle: Any
     reasons: Collection[CloseReason]
+
+    def __repr__(self) -> str:
+        reasons = " or ".join(str(reason) for reason in self.reasons)
+        return f"CloseConnection(handle={self.handle!r}, reason={reasons})"
 
 
 def is_alike(given: Iterable[Any], expected: Iterable[Any]) -> bool:

@@ -229,7 +229,10 @@ _HOSTILE = [
 
 @st.composite
 def almost_valid_requests(draw: st.DrawFn) -> bytes:
-    """A request with one thing wrong, or made so by a changed, missing or doubled byte. A few are legal still."""
+    """A request with one thing wrong, or made so by a changed, missing or doubled byte. A few are legal still.
+
+    Which they are is for another reader to say, or for the same one with another cut.
+    """
     raw = draw(http1_requests())
     how = draw(st.integers(0, 4))
     if how == 0:
