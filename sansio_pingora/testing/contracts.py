@@ -42,12 +42,12 @@ def _problem(made: object, name: str, asked: Any) -> str | None:
     if not isinstance(asked, property) and not inspect.isfunction(asked):
         return None
     is_value = isinstance(asked, property)
-    what = (inspect.getdoc(asked) or "").partition("\n")[0]
+    what = (inspect.getdoc(asked) or "").partition("\n")[0].replace("*", "")
     call = name if is_value else f"{name}{_parameters(asked)}"
     try:
         found = getattr(made, name)
     except AttributeError:
-        return f"missing {'property' if is_value else 'method'} {call}: {what}"
+        return f"missing {'property' if is_value else f'method {call}'}: {what}"
     if is_value:
         return _value_problem(found, asked, what)
     if not callable(found):
