@@ -202,6 +202,12 @@ FAULTS = (
         "",
     ),
     Fault(
+        "tiny pieces wait each by itself",
+        _PUMPS,
+        "            join_task(self._inbox, task)\n",
+        "            self._inbox.append(task)\n",
+    ),
+    Fault(
         "a timer that moved later is lost",
         "machine.py",
         "                if deadline != math.inf:\n                    self._order += 1\n                    heappush(timers, (deadline, self._order, member))\n        return due",

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -39,6 +40,7 @@ from sansio_pingora.testing.oracles import INVARIANTS
 from sansio_pingora.testing.origins import Origin, OriginConnection
 from sansio_pingora.testing.scenario import build_world
 from sansio_pingora.transport import SocketAddr
+from sansio_pingora.wire import Body
 from tests.testing.fakes import Echo, FakeConnection, Receiver
 
 ADDRESS = "10.0.0.2:80"
@@ -142,6 +144,16 @@ def test_output_beyond_the_cap():
 
     with pytest.raises(OracleBroken, match=r"I-8.*told to pause"):
         world.settle()
+
+
+@pytest.mark.parametrize(("pieces", "size", "piled_up"), [(8, 1, False), (9, 1, True), (9, 30, False), (30, 100, True)])
+def test_pieces_whose_own_memory_outweighs_what_they_hold(pieces, size, piled_up):
+    world, _, _ = served(Termination())
+    pump = SimpleNamespace(_inbox=[Body(b"x" * size)] * pieces)
+    socket = SimpleNamespace(end=SimpleNamespace(name="c1"))
+    broken = pytest.raises(OracleBroken, match=rf"I-8.*{pieces} pieces wait") if piled_up else nullcontext()
+    with broken:
+        BoundedMemory(Limits())._judge_pieces(world, socket, SimpleNamespace(response_pump=pump))
 
 
 def test_a_wait_without_a_timer():
