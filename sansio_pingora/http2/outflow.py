@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from sansio_pingora.http2.codes import ConnectionFault, ErrorCode, StreamFault
 from sansio_pingora.http2.frames import DATA, END_STREAM, FRAME_HEADER
 from sansio_pingora.http2.stream import Stream
+from sansio_pingora.wire import join_piece
 
 __all__ = ["MAX_WINDOW", "Outflow"]
 
@@ -44,7 +45,7 @@ class Outflow:
             if stream.send_window > 0:
                 self._line_up(stream)
         else:
-            stream.queue.append(data)
+            join_piece(stream.queue, data)
         stream.pending += len(data)
         self.pending += len(data)
 

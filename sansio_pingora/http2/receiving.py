@@ -39,7 +39,7 @@ from sansio_pingora.http2.states import CLOSED, HALF_CLOSED_LOCAL, OPEN, REMOTE_
 from sansio_pingora.http2.stream import Stream
 from sansio_pingora.limits import Limits
 from sansio_pingora.machine import Event
-from sansio_pingora.wire import Body, Done, UpgradedBody
+from sansio_pingora.wire import Body, Done, UpgradedBody, join_task
 
 __all__ = ["Receiving"]
 
@@ -278,7 +278,7 @@ class Receiving(Control):
         """Pass *data* on."""
         if stream.tunnel:
             if stream.withheld is not None:  # the tunnel is not accepted yet
-                stream.withheld.append(UpgradedBody(data, end))
+                join_task(stream.withheld, UpgradedBody(data, end))
             else:
                 events.append((stream.key, UpgradedBody(data, end)))
         elif not stream.heard:

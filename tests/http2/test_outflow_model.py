@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sansio_pingora.http2.frames import END_STREAM, FRAME_HEADER
 from sansio_pingora.http2.outflow import Outflow
 from sansio_pingora.http2.stream import Stream
+from tests.memory import counting, cut
 
 MAX_FRAME = 7
 
@@ -153,3 +154,12 @@ def test_a_large_piece_costs_no_more_than_its_size():
 
     assert sum(map(len, out[1::2])) == 8 << 20
     assert len(out) == 2 * (8 << 20) // 16_384
+
+
+def test_tiny_pieces_wait_in_memory_of_about_their_size():
+    flow, stream, whole = Outflow(), Stream(1, 1, 0, 0, 0.0), bytes(range(256)) * 200
+    with counting() as held:
+        for piece in cut(whole, 2):
+            flow.push(stream, piece)
+        assert held() < 1.5 * len(whole)
+    assert b"".join(stream.queue) == whole
