@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from sansio_pingora.testing.clients import Plan, Turn
@@ -113,7 +114,8 @@ def _turn(rng: Random, name: str, number: int, limits: Limits, faults: Faults, *
 
 _HIDDEN = b"GET /t/smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
 _HOSTILE = (
-    *(raw.replace(b" / ", b" /t/%b ", 1) for raw in KNOWN_BAD.values()),
+    # The first of them: with more, every seed would be another story.
+    *(raw.replace(b" / ", b" /t/%b ", 1) for raw in islice(KNOWN_BAD.values(), 12)),
     b"GET /t/%b HTTP/1.1\r\nHost: h\r\nConnection: Host, X-Token, Content-Length\r\n\r\n",
     b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\nX: %b\r\n\r\n" + _HIDDEN,
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n%b",

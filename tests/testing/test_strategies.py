@@ -1,20 +1,26 @@
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import RequestReceived
-from hypothesis import find, given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as hst
+from wsproto import ConnectionType
+from wsproto.connection import Connection as WsprotoConnection
 
 from sansio_pingora.http1 import Http1Client
 from sansio_pingora.limits import Limits
 from sansio_pingora.session import ServerConnection
 from sansio_pingora.testing import feed
 from sansio_pingora.testing import strategies as st
+from sansio_pingora.testing.known_bad import KNOWN_BAD
+from sansio_pingora.testing.strategies.websocket import ILLEGAL_FRAMES, _illegal
 from sansio_pingora.websocket import Closed, MessagePart, WebSocketSession
 from sansio_pingora.wire import Failed, Fields, Header, RequestHeader
+from tests.pages import page
 
 
 @given(st.http1_pipelines(), st.cuts())
@@ -100,6 +106,24 @@ def test_known_bad_requests_are_refused_and_nothing_behind_them_is_served(raw, c
     assert out.count(b"HTTP/1.1 ") == 1
 
 
+@pytest.mark.parametrize("name", KNOWN_BAD)
+def test_each_known_bad_request_has_the_verdicts_of_the_page(name):
+    """Of our server, and of the one on h11."""
+    native, hyper = (
+        feed(ServerConnection(now=0.0, engine=engine), [KNOWN_BAD[name]])[1] for engine in ("native", "hyper")
+    )
+    second = "served" if hyper[9:10] == b"2" else hyper[9:12].decode()
+
+    assert native.count(b"HTTP/1.1 ") == 1
+    assert f"| {name} | {native[9:12].decode()} | {second} |" in page("strategies/bad-requests.md")
+
+
+def test_the_page_has_no_other_known_bad_requests():
+    rows = page("strategies/bad-requests.md").partition("|---|---|---|\n")[2].partition("\n\n")[0]
+
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows.splitlines()] == [*KNOWN_BAD]
+
+
 @settings(max_examples=40)
 @given(st.http2_frames(), st.cuts())
 def test_http2_frames_are_legal(frames, cuts):
@@ -161,3 +185,36 @@ def test_illegal_websocket_frames_end_in_a_close(server, data, cuts):
     *told, end = receive([*illegal, *behind])
     assert end.code in (1002, 1007)
     assert not any(event.last for event in told if isinstance(event, MessagePart))
+
+
+@pytest.mark.parametrize("server", [True, False])
+def test_a_hundred_examples_have_every_kind_of_illegal_frame(server):
+    seen = Counter()
+
+    @settings(max_examples=100, phases=[Phase.generate], database=None, derandomize=True)
+    @given(st.illegal_websocket_frames(server=server))
+    def count(frames):
+        _, illegal, _ = frames
+        seen.update(kind for kind in ILLEGAL_FRAMES if tuple(illegal) in _written(kind, server))
+
+    count()
+
+    assert set(seen) == set(ILLEGAL_FRAMES)
+
+
+def _written(kind, server):
+    """What that kind of illegal frames can be."""
+    return {tuple(_illegal(kind, frames, form, server=server)) for frames in ILLEGAL_FRAMES[kind] for form in range(3)}
+
+
+@pytest.mark.parametrize("server", [True, False])
+@pytest.mark.parametrize("kind", ILLEGAL_FRAMES)
+def test_every_illegal_frame_is_refused_by_us_and_by_wsproto(kind, server):
+    for frames in _written(kind, server):
+        session = WebSocketSession(0.0, Limits(), mask=None if server else lambda: b"mask")
+        closed = session.receive_data(b"".join(frames), 0.0)[-1]
+        other = WsprotoConnection(ConnectionType.SERVER if server else ConnectionType.CLIENT)
+        other.receive_data(b"".join(frames))
+
+        assert closed.code in (1002, 1007)
+        assert list(other.events())[-1].code in (1002, 1007)

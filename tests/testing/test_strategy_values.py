@@ -5,6 +5,7 @@ import math
 
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as hypothesis_strategies
 
 import sansio_pingora.testing as kit
 from sansio_pingora.testing import strategies as st
@@ -67,6 +68,23 @@ def test_a_value_prints_as_what_makes_it(name):
         assert repr(eval(repr(value), dict(NAMES))) == repr(value)
 
     prints()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_hypothesis_prints_a_value_as_what_makes_it(name):
+    """It knows how a value was made, and would print that: no more than what others can write may be said of it."""
+    told = []
+
+    @QUICK
+    @given(hypothesis_strategies.tuples(made(name)))
+    def fails(value):
+        told.append(value)
+        assert len(told) < 3
+
+    with pytest.raises(AssertionError) as caught:
+        fails()
+    value = "\n".join(caught.value.__notes__).partition("value=")[2].rpartition(",\n)")[0]
+    assert eval(value, dict(NAMES))
 
 
 @pytest.mark.parametrize("name", SIMPLEST)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import itemgetter
+from functools import cache
+from typing import NamedTuple
 
 from hypothesis import strategies as st
 
@@ -30,8 +31,12 @@ __all__ = [
     "targets",
 ]
 
+_Field = tuple[bytes, bytes]
+
 _TCHAR = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_VCHAR = bytes([*range(0x21, 0x7F), *range(0x80, 0x100)])
+_VCHAR = bytes([*b"abcdefghijklmnopqrstuvwxyz0123456789", *range(0x21, 0x7F), *range(0x80, 0x100)])
+# One of them for each byte: the plainest first, since hypothesis makes bytes small; and blanks to fill it up.
+_AS_VALUE = (bytes(dict.fromkeys(_VCHAR)) + b" \t" * 17)[:256]
 _PCHAR = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@"
 
 # Fields that steer framing, routing or the connection: the strategies for messages place them on purpose.
@@ -40,48 +45,105 @@ _STEERING = frozenset(
     b" transfer-encoding upgrade http2-settings".split()
 )
 
-_HOSTS = st.sampled_from(
-    [b"example.com", b"a", b"127.0.0.1:8080", b"[::1]", b"[::1]:80", b"xn--bcher-kva.example:65535"]
+# All strategies here are made once: hypothesis checks each that is made, which took most of the time of a draw.
+_KNOWN_NAMES = [b"Accept", b"accept-encoding", b"User-Agent", b"COOKIE", b"X-Forwarded-For", b"Via", b"x"]
+_NAMES = (st.sampled_from(_KNOWN_NAMES) | st.text(_TCHAR, min_size=1, max_size=20).map(str.encode)).map(
+    lambda name: b"X-" + name if name.lower() in _STEERING else name
+)
+_VALUES = st.binary(max_size=40).map(lambda raw: raw.translate(_AS_VALUE).strip(b" \t"))
+
+# One draw for a whole target: characters that it cannot have stand for its separators and for odd segments.
+_PARTS = {chr(0x2500 + at): part for at, part in enumerate([*"//////??", "/%20", "/../", "/./", "%2F", "/a%00"])}
+_TARGETS = st.text(_PCHAR + "".join(_PARTS), max_size=24).map(
+    lambda text: b"/" + text.translate(str.maketrans(_PARTS)).encode().removeprefix(b"/")
 )
 
 
 def field_names() -> st.SearchStrategy[bytes]:
     """Names of fields, but for those that steer framing, routing or the connection."""
-    known = st.sampled_from([b"Accept", b"accept-encoding", b"User-Agent", b"COOKIE", b"X-Forwarded-For", b"Via", b"x"])
-    made = st.text(_TCHAR, min_size=1, max_size=20).map(str.encode)
-    return (known | made).filter(lambda name: name.lower() not in _STEERING)
+    return _NAMES
 
 
 def field_values() -> st.SearchStrategy[bytes]:
     """Values of fields: blanks and bytes beyond ASCII inside, no outer blanks, perhaps empty."""
-    inner = st.lists(st.sampled_from(_VCHAR + b" \t" * 8), max_size=40).map(bytes)
-    return inner.map(lambda value: value.strip(b" \t"))
+    return _VALUES
 
 
 def targets() -> st.SearchStrategy[bytes]:
     """Request targets in origin-form."""
-    segment = st.text(_PCHAR, max_size=8) | st.sampled_from(["%20", "..", ".", "%2F", "a%00"])
-    path = st.lists(segment, max_size=4).map(lambda parts: "/" + "/".join(parts))
-    query = st.none() | st.text(_PCHAR + "/?", max_size=12)
-    return st.builds(lambda p, q: (p if q is None else f"{p}?{q}").encode(), path, query)
+    return _TARGETS
+
+
+_TRICKY = [b"", b"\r\n", b"0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\x00"]
+_LARGE = st.tuples(st.binary(min_size=1, max_size=8), st.integers(100, 600)).map(lambda pair: pair[0] * pair[1])
+_BODIES = st.binary(max_size=64) | st.sampled_from(_TRICKY) | _LARGE
 
 
 def bodies() -> st.SearchStrategy[bytes]:
     """Bodies: empty, short, such as look like framing, and some of several KiB."""
-    tricky = st.sampled_from(
-        [b"", b"\r\n", b"0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\x00"]
-    )
-    large = st.builds(lambda piece, n: piece * n, st.binary(min_size=1, max_size=8), st.integers(100, 2000))
-    return st.binary(max_size=64) | tricky | large
+    return _BODIES
 
 
-def _trailers() -> st.SearchStrategy[list[tuple[bytes, bytes]]]:
-    names = field_names().map(lambda name: b"X-" + name)
-    return st.lists(st.tuples(names, field_values()), max_size=3)
+_TRAILERS = st.lists(st.tuples(_NAMES.map(lambda name: b"X-" + name), _VALUES), max_size=3)
+_EXTENSIONS = st.sampled_from([b"", b"", b"", b";a", b";a=b", b';a="b;c"', b';a="\\"";b'])
 
 
-def _extensions() -> st.SearchStrategy[bytes]:
-    return st.sampled_from([b"", b"", b"", b";a", b";a=b", b';a="b;c"', b';a="\\"";b'])
+class CutAt:
+    """Splits bytes into pieces, none of them empty: of about these sizes, and the rest in one."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.sizes = sizes
+
+    def __call__(self, raw: bytes) -> list[bytes]:
+        """The pieces of *raw*."""
+        pieces = []
+        at = 0
+        for size in self.sizes:
+            size = 1 + size % max(1, len(raw))  # so that short input is cut as well
+            if at + size >= len(raw):
+                break
+            pieces.append(raw[at : at + size])
+            at += size
+        if raw[at:]:
+            pieces.append(raw[at:])
+        return pieces
+
+    def __repr__(self) -> str:
+        return f"CutAt({self.sizes!r})"
+
+
+class CutEvery:
+    """Splits bytes into pieces of one size; long input only at its head, since each piece costs a call."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, raw: bytes) -> list[bytes]:
+        """The pieces of *raw*."""
+        size = self.size
+        head = raw[:1024]
+        pieces = [head[at : at + size] for at in range(0, len(head), size)]
+        if raw[1024:]:
+            pieces.append(raw[1024:])
+        return pieces
+
+    def __repr__(self) -> str:
+        return f"CutEvery({self.size})"
+
+
+_EVERY = (CutAt([]), CutEvery(1), CutEvery(2), CutEvery(3), CutEvery(7))
+_SIZES = st.lists(st.integers(1, 4096), max_size=12)
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> CutAt | CutEvery:
+    """Ways to cut: a :class:`CutAt` or :class:`CutEvery`. They shrink to leaving bytes whole, or to single bytes."""
+    # One number: what was found with a cut at one place is tried with cuts everywhere, which outlast any other change.
+    kind = draw(_KINDS)
+    return _EVERY[kind] if kind < len(_EVERY) else CutAt(draw(_SIZES))
+
+
+_KINDS = st.integers(0, 8)
 
 
 class Chunking:
@@ -103,103 +165,158 @@ class Chunking:
         return f"Chunking({self.cut!r}{rest})"
 
 
+_CHUNKINGS = st.builds(Chunking, cuts(), _EXTENSIONS, _TRAILERS)
+_CHUNKED = st.tuples(_BODIES, _CHUNKINGS).map(lambda pair: pair[1](pair[0]))
+
+
 def chunkings() -> st.SearchStrategy[Chunking]:
     """Ways to put a body into chunks. They shrink to one chunk, without extension and trailers."""
-    return st.builds(Chunking, cuts(), _extensions(), _trailers())
+    return _CHUNKINGS
 
 
-@st.composite
-def chunked(draw: st.DrawFn, body: bytes | None = None) -> bytes:
+def chunked(body: bytes | None = None) -> st.SearchStrategy[bytes]:
     """*body*, or an arbitrary one, in chunks, with extensions and trailers now and then."""
-    whole = draw(bodies()) if body is None else body
-    return draw(chunkings())(whole)
+    if body is None:
+        return _CHUNKED
+    return _CHUNKINGS.map(lambda chunking: chunking(body))
 
 
 def _lines(fields: list[tuple[bytes, bytes]]) -> bytes:
     return b"".join(b"%b:%b%b\r\n" % (name, b" " if value else b"", value) for name, value in fields)
 
 
-def _fields(most: int = 6) -> st.SearchStrategy[list[tuple[bytes, bytes]]]:
-    return st.lists(st.tuples(field_names(), field_values()), max_size=most)
+_FIELD = st.tuples(_NAMES, _VALUES)
+
+# hypothesis leaves out up to five draws in one go, and finds it hard to leave out more. A plain request has no more,
+# with the one that says that it is there: one number for the choices among few (its digits are bits, so that it is made
+# small digit by digit), the target, no field, and no body.
+_METHODS = [b"GET", b"GET", b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH"]
+_METHODS += [b"GET", b"POST", b"POST", b"PUT", b"OPTIONS", b"OPTIONS *", b"M-SEARCH", b"PATCH"]
+_HOSTS = [
+    b"example.com",
+    b"a",
+    b"127.0.0.1:8080",
+    b"[::1]",
+    b"[::1]:80",
+    b"xn--bcher-kva.example:65535",
+    b"a:80",
+    b"b.c",
+]
+_CHOICES = st.integers(0, (1 << 13) - 1)
+
+
+def _placed(fields: list[_Field], field: _Field, place: int) -> list[_Field]:
+    return [*fields[:place], field, *fields[place:]]
+
+
+class _Request(NamedTuple):
+    head: bytes
+    """Without the empty line."""
+    body: bytes
+
+    def whole(self) -> bytes:
+        return self.head + b"\r\n" + self.body
+
+    def closing(self, closes: bool) -> _Request:
+        return self._replace(head=self.head + b"Connection: close\r\n") if closes else self
+
+
+def _requested(choices: int, target: bytes, fields: list[_Field], framed: tuple[_Field | None, bytes]) -> _Request:
+    method, host = _METHODS[choices & 15], _HOSTS[choices >> 4 & 7]
+    line = method if b" " in method else method + b" " + target
+    fields = _placed(fields, (b"Host", host), choices >> 7 & 7)
+    framing, body = framed
+    if framing is not None:
+        fields = _placed(fields, framing, choices >> 10 & 7)
+    return _Request(b"%b HTTP/1.1\r\n%b" % (line, _lines(fields)), body)
+
+
+def _framed(lengths: Sequence[bytes], codings: Sequence[bytes]) -> list[st.SearchStrategy[tuple[_Field | None, bytes]]]:
+    """A body with its length, or in chunks, behind the field that says so, in these spellings."""
+    return [
+        st.builds(lambda name, body: ((name, b"%d" % len(body)), body), st.sampled_from(lengths), _BODIES),
+        st.builds(lambda coding, body: ((b"Transfer-Encoding", coding), body), st.sampled_from(codings), _CHUNKED),
+    ]
+
+
+_CLOSES = st.integers(0, 4).map(lambda at: at == 4)
+
+
+@cache
+def _request(max_fields: int) -> st.SearchStrategy[_Request]:
+    none = st.just((None, b""))
+    framings = st.one_of(none, none, *_framed([b"Content-Length", b"content-length"], [b"chunked", b"Chunked"]))
+    return st.builds(_requested, _CHOICES, _TARGETS, st.lists(_FIELD, max_size=max_fields), framings)
+
+
+@cache
+def _pipeline(max_fields: int) -> st.SearchStrategy[list[_Request]]:
+    return st.lists(_request(max_fields), min_size=1, max_size=5)
+
+
+def _one_request(draw: st.DrawFn, keep_alive: bool, max_fields: int) -> _Request:
+    request = draw(_request(max_fields))
+    return request if keep_alive else request.closing(draw(_CLOSES))
 
 
 @st.composite
-def _request(draw: st.DrawFn, keep_alive: bool, max_fields: int) -> tuple[bytes, bytes]:
-    """A head and its body."""
-    method = draw(
-        st.sampled_from([b"GET", b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"M-SEARCH"])
-    )
-    target = draw(targets())
-    if method == b"OPTIONS" and draw(st.booleans()):
-        target = b"*"
-    host = draw(_HOSTS)
-    fields = [*draw(_fields(max_fields)), (b"Host", host)]
-    framing = draw(st.sampled_from(["none", "none", "length", "chunked"]))
-    body = b""
-    if framing == "length":
-        body = draw(bodies())
-        fields.append((draw(st.sampled_from([b"Content-Length", b"content-length"])), b"%d" % len(body)))
-    elif framing == "chunked":
-        body = draw(chunked())
-        fields.append((b"Transfer-Encoding", draw(st.sampled_from([b"chunked", b"Chunked"]))))
-    if not keep_alive and draw(st.integers(0, 4)) == 4:
-        fields.append((b"Connection", b"close"))
-    fields = draw(st.permutations(fields))
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, _lines(fields)), body
-
-
-def http1_requests(*, keep_alive: bool = False, max_fields: int = 6) -> st.SearchStrategy[bytes]:
+def http1_requests(draw: st.DrawFn, *, keep_alive: bool = False, max_fields: int = 6) -> bytes:
     """One legal request. *keep_alive*: another may follow it on the connection; *max_fields*: beside those it needs.
 
     Stories of many requests are found and made small many times faster with few fields.
     """
-    return _request(keep_alive, max_fields).map(b"".join)
-
-
-def http1_request_heads(*, keep_alive: bool = False, max_fields: int = 6) -> st.SearchStrategy[bytes]:
-    """The head of a legal request, up to its empty line; it may say that a body follows."""
-    return _request(keep_alive, max_fields).map(itemgetter(0))
+    return _one_request(draw, keep_alive, max_fields).whole()
 
 
 @st.composite
-def _response(draw: st.DrawFn) -> tuple[bytes, bytes]:
+def http1_request_heads(draw: st.DrawFn, *, keep_alive: bool = False, max_fields: int = 6) -> bytes:
+    """The head of a legal request, up to its empty line; it may say that a body follows."""
+    return _one_request(draw, keep_alive, max_fields).head + b"\r\n"
+
+
+_STATUSES = [200, 200, 201, 204, 206, 301, 304, 404, 500, 599]
+_REASONS = [b"OK", b"", b"Not quite so", b"caf\xe9"]
+
+
+def _responded(
+    status: int, reason: bytes, fields: list[_Field], framed: tuple[_Field | None, bytes], place: int
+) -> tuple[bytes, bytes]:
     """A final head and its body."""
-    status = draw(st.sampled_from([200, 200, 201, 204, 206, 301, 304, 404, 500, 599]))
-    reason = draw(st.sampled_from([b"OK", b"", b"Not quite so", b"caf\xe9"]))
-    fields = draw(_fields())
-    body = b""
-    if status not in (204, 304):
-        framing = draw(st.sampled_from(["length", "chunked", "close"]))
-        body = draw(chunked()) if framing == "chunked" else draw(bodies())
-        if framing == "length":
-            fields.append((b"Content-Length", b"%d" % len(body)))
-        elif framing == "chunked":
-            fields.append((b"Transfer-Encoding", b"chunked"))
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, _lines(draw(st.permutations(fields)))), body
+    framing, body = (None, b"") if status in (204, 304) else framed
+    if framing is not None:
+        fields = _placed(fields, framing, place)
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, _lines(fields)), body
 
 
-def http1_response_heads() -> st.SearchStrategy[bytes]:
+_RESPONSES = st.builds(
+    _responded,
+    st.sampled_from(_STATUSES),
+    st.sampled_from(_REASONS),
+    st.lists(_FIELD, max_size=6),
+    st.one_of(*_framed([b"Content-Length"], [b"chunked"]), st.tuples(st.none(), _BODIES)),
+    st.integers(0, 6),
+)
+_1XX = [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]
+_EARLY = st.lists(st.sampled_from(_1XX), max_size=2)
+
+
+@st.composite
+def http1_response_heads(draw: st.DrawFn) -> bytes:
     """The head of a legal final response to a GET, up to its empty line; it may say that a body follows."""
-    return _response().map(itemgetter(0))
+    return draw(_RESPONSES)[0]
 
 
 @st.composite
 def http1_responses(draw: st.DrawFn) -> bytes:
     """One legal response to a GET, perhaps with 1xx heads before it; some last until the close."""
-    early = draw(
-        st.lists(
-            st.sampled_from([b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]),
-            max_size=2,
-        )
-    )
-    return b"".join([*early, *draw(_response())])
+    return b"".join([*draw(_EARLY), *draw(_RESPONSES)])
 
 
 @st.composite
-def http1_pipelines(draw: st.DrawFn) -> bytes:
-    """One to five legal requests in a row, as one client sends them."""
-    first = draw(st.lists(http1_requests(keep_alive=True), max_size=4))
-    return b"".join([*first, draw(http1_requests())])
+def http1_pipelines(draw: st.DrawFn, *, max_fields: int = 6) -> bytes:
+    """One to five legal requests in a row, as one client sends them; *max_fields* of each, beside those it needs."""
+    *first, last = draw(_pipeline(max_fields))
+    return b"".join([*map(_Request.whole, first), last.closing(draw(_CLOSES)).whole()])
 
 
 _HOSTILE = [
@@ -256,53 +373,3 @@ def almost_valid_requests(draw: st.DrawFn) -> bytes:
 def known_bad_requests() -> st.SearchStrategy[bytes]:
     """Requests that must be refused, most with another hidden behind them: see :data:`.known_bad.KNOWN_BAD`."""
     return st.sampled_from(list(KNOWN_BAD.values()))
-
-
-def cuts() -> st.SearchStrategy[CutAt | CutEvery]:
-    """Ways to cut: a :class:`CutAt` or :class:`CutEvery`. They shrink to leaving bytes whole."""
-    at_places = st.lists(st.integers(1, 4096), max_size=12).map(CutAt)
-    every = st.sampled_from([CutEvery(1), CutEvery(2), CutEvery(3), CutEvery(7)])
-    return at_places | every
-
-
-class CutAt:
-    """Splits bytes into pieces, none of them empty: of about these sizes, and the rest in one."""
-
-    def __init__(self, sizes: list[int]) -> None:
-        self.sizes = sizes
-
-    def __call__(self, raw: bytes) -> list[bytes]:
-        """The pieces of *raw*."""
-        pieces = []
-        at = 0
-        for size in self.sizes:
-            size = 1 + size % max(1, len(raw))  # so that short input is cut as well
-            if at + size >= len(raw):
-                break
-            pieces.append(raw[at : at + size])
-            at += size
-        if raw[at:]:
-            pieces.append(raw[at:])
-        return pieces
-
-    def __repr__(self) -> str:
-        return f"CutAt({self.sizes!r})"
-
-
-class CutEvery:
-    """Splits bytes into pieces of one size; long input only at its head, since each piece costs a call."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __call__(self, raw: bytes) -> list[bytes]:
-        """The pieces of *raw*."""
-        size = self.size
-        head = raw[:1024]
-        pieces = [head[at : at + size] for at in range(0, len(head), size)]
-        if raw[1024:]:
-            pieces.append(raw[1024:])
-        return pieces
-
-    def __repr__(self) -> str:
-        return f"CutEvery({self.size})"

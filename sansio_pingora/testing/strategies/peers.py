@@ -72,9 +72,10 @@ def _legal(said: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def peers() -> st.SearchStrategy[HttpPeer]:
+@st.composite
+def peers(draw: st.DrawFn) -> HttpPeer:
     """Any legal peer: over TCP or a Unix socket, TLS or not, behind a proxy, with options of all kinds."""
-    return _said().map(_peer)
+    return _peer(draw(_said()))
 
 
 @st.composite

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from sansio_pingora.websocket.frames import Opcode, frame_head, masked
 from sansio_pingora.wire import RequestHeader, ResponseHeader
 
 __all__ = [
+    "ILLEGAL_FRAMES",
     "Says",
     "WebSocketConversation",
     "illegal_websocket_frames",
@@ -76,96 +78,127 @@ def websocket_frames(
             f"deflate={deflate!r}: a Deflate of sansio_pingora.websocket is asked for, as websocket_deflates() gives "
             f"it, or None for no compression"
         )
-    kinds = ["message", "message", "message", "ping", "pong"]
-    if faults or ends:
-        kinds.append("close")
-    if faults:
-        kinds.append("fault")
     mask = _MASK if server else None
     pack = _packer(deflate, server=server)
     frames: list[bytes] = []
-    for _ in range(draw(st.integers(0, 8))):
-        kind = draw(st.sampled_from(kinds))
+    for kind, *what in draw(_steps(ends, faults)):
         if kind == "message":
-            text = draw(st.booleans())
-            data = draw(_TEXTS).encode() if text else draw(_BYTES)
-            packed = False
-            if pack is not None and (packed := draw(st.booleans())):
-                data = pack(data)
-            pieces = _pieces(data, draw(st.lists(st.integers(0, 99), max_size=3)))
-            for at, piece in enumerate(pieces):
-                opcode = Opcode.CONTINUATION if at else Opcode.TEXT if text else Opcode.BINARY
-                rsv = 4 if packed and not at else 0
-                frames.append(websocket_frame(opcode, piece, fin=at == len(pieces) - 1, rsv=rsv, mask=mask))
-                if amid and draw(st.integers(0, 3)) == 3:
-                    frames.append(websocket_frame(Opcode.PING, draw(st.binary(max_size=4)), mask=mask))
-        elif kind in ("ping", "pong"):
-            frames.append(
-                websocket_frame(Opcode.PING if kind == "ping" else Opcode.PONG, draw(st.binary(max_size=9)), mask=mask)
-            )
-        elif kind == "close":
-            reasons = [b"", b"bye", "é".encode(), b"\xff"]
-            reason = draw(st.sampled_from(reasons if faults else reasons[:-1]))
-            codes = (_CODES if faults else st.sampled_from(_LEGAL_CODES)).map(lambda code: code.to_bytes(2, "big"))
-            body = draw(st.sampled_from([b"", b"\x03"] if faults else [b""]) | codes)
-            frames.append(websocket_frame(Opcode.CLOSE, body + reason if len(body) == 2 else body, mask=mask))
-            if not faults:
-                break
+            frames += _message(mask, amid, pack, *what)
+        elif kind == "fault":
+            opcode, data, fin, rsv, masked_as = what
+            other = (mask, mask, _MASK, None)[masked_as]
+            frames.append(websocket_frame(opcode, data, fin=fin, rsv=rsv, mask=other))
         else:
-            any_opcode = draw(st.integers(0, 15))
-            frames.append(
-                websocket_frame(
-                    any_opcode,
-                    draw(st.binary(max_size=6) | st.just(b"z" * 126)),
-                    fin=draw(st.booleans()),
-                    rsv=draw(st.integers(0, 7)),
-                    mask=draw(st.sampled_from([mask, mask, _MASK, None])),
-                )
-            )
+            frames.append(websocket_frame(Opcode[kind], what[0], mask=mask))
+            if kind == "CLOSE" and not faults:
+                break
     return frames
 
 
+def _message(
+    mask: bytes | None,
+    amid: bool,
+    pack: Callable[[bytes], bytes] | None,
+    message: str | bytes,
+    shape: int,
+) -> Iterator[bytes]:
+    places = [place * 3 for place in (shape & 31, shape >> 5 & 31) if place]
+    pinged, packed = shape >> 10 & 1, shape >> 11 & 1
+    data = message.encode() if isinstance(message, str) else message
+    rsv = 0
+    if pack is not None and packed:
+        data, rsv = pack(data), 4
+    pieces = _pieces(data, places)
+    for at, piece in enumerate(pieces):
+        opcode = Opcode.CONTINUATION if at else Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
+        yield websocket_frame(opcode, piece, fin=at == len(pieces) - 1, rsv=0 if at else rsv, mask=mask)
+        if amid and pinged:
+            yield websocket_frame(Opcode.PING, b"%d" % at, mask=mask)
+
+
+@cache
+def _steps(ends: bool, faults: bool) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    """What the frames come from: each by itself, so that any of them can be left out."""
+    shapes = st.integers(0, (1 << 12) - 1)  # one draw, with which a message has no more than can be left out in one go
+    messages = st.tuples(st.just("message"), _TEXTS | _BYTES, shapes)
+    short = st.binary(max_size=9)
+    kinds = [messages, messages, messages, st.tuples(st.just("PING"), short), st.tuples(st.just("PONG"), short)]
+    if faults or ends:
+        said: list[bytes] = [b"", b"bye", "é".encode(), *([b"\xff"] if faults else [])]
+        reasons = st.sampled_from(said)
+        codes = (_CODES if faults else st.sampled_from(_LEGAL_CODES)).map(lambda code: code.to_bytes(2, "big"))
+        bodies = st.sampled_from([b"", *([b"\x03"] if faults else [])]) | st.tuples(codes, reasons).map(b"".join)
+        kinds.append(st.tuples(st.just("CLOSE"), bodies))
+    if faults:
+        odd = st.binary(max_size=6) | st.just(b"z" * 126)
+        kinds.append(
+            st.tuples(st.just("fault"), st.integers(0, 15), odd, st.booleans(), st.integers(0, 7), st.integers(0, 3))
+        )
+    return st.lists(st.one_of(kinds), max_size=8)
+
+
 _TEXT, _BINARY, _GOES_ON, _CLOSE, _PING = Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION, Opcode.CLOSE, Opcode.PING
-_ILLEGAL: tuple[tuple[tuple[int, bytes, bool, int], ...], ...] = (
-    ((_TEXT, b"a\xc3", True, 0),),  # ends amid a character
-    ((_TEXT, b"\xf0\x9f\x90", True, 0),),
-    ((_TEXT, b"\xe2\x82", False, 0), (_GOES_ON, b"", True, 0)),
-    ((_TEXT, b"\xe2\x82", False, 0), (_GOES_ON, b"a", True, 0)),
-    ((_TEXT, b"\x80", True, 0),),
-    ((_TEXT, b"\xc0\xaf", True, 0),),  # longer than it need be
-    ((_TEXT, b"\xed\xa0\x80", True, 0),),  # a surrogate
-    ((_TEXT, b"\xf4\x90\x80\x80", True, 0),),  # beyond Unicode
-    ((_GOES_ON, b"a", True, 0),),  # of no message
-    ((_TEXT, b"a", False, 0), (_TEXT, b"b", True, 0)),  # amid a message
-    ((_BINARY, b"a", False, 0), (_BINARY, b"b", True, 0)),
-    ((3, b"", True, 0),),  # kinds that nobody knows
-    ((15, b"", True, 0),),
-    ((_TEXT, b"a", True, 1),),  # bits that no extension has given a meaning
-    ((_BINARY, b"a", True, 2),),
-    ((_PING, b"", True, 4),),
-    ((_PING, b"", False, 0),),  # a control frame in pieces
-    ((_PING, b"p" * 126, True, 0),),  # or too long
-    ((_CLOSE, b"\x03", True, 0),),  # half a code
-    ((_CLOSE, b"\x03\xed", True, 0),),  # 1005, which is never sent
-    ((_CLOSE, b"\x03\xe7", True, 0),),  # 999
-    ((_CLOSE, b"\x03\xe8\xc3", True, 0),),  # a reason that ends amid a character
-)
+_Illegal = tuple[int, bytes, bool, int]
+"""The opcode of a frame, its data, FIN, and the reserved bits."""
+ILLEGAL_FRAMES: dict[str, tuple[tuple[_Illegal, ...], ...]] = {
+    "text is not UTF-8": (
+        ((_TEXT, b"a\xc3", True, 0),),  # ends amid a character
+        ((_TEXT, b"\xf0\x9f\x90", True, 0),),
+        ((_TEXT, b"\xe2\x82", False, 0), (_GOES_ON, b"", True, 0)),
+        ((_TEXT, b"\xe2\x82", False, 0), (_GOES_ON, b"a", True, 0)),
+        ((_TEXT, b"\x80", True, 0),),
+        ((_TEXT, b"\xc0\xaf", True, 0),),  # longer than it need be
+        ((_TEXT, b"\xed\xa0\x80", True, 0),),  # a surrogate
+        ((_TEXT, b"\xf4\x90\x80\x80", True, 0),),  # beyond Unicode
+    ),
+    "a message in the wrong place": (
+        ((_GOES_ON, b"a", True, 0),),  # goes on where there is none
+        ((_TEXT, b"a", False, 0), (_TEXT, b"b", True, 0)),  # amid another
+        ((_BINARY, b"a", False, 0), (_BINARY, b"b", True, 0)),
+    ),
+    "an unknown opcode": (((3, b"", True, 0),), ((15, b"", True, 0),)),
+    "a reserved bit": (((_TEXT, b"a", True, 1),), ((_BINARY, b"a", True, 2),), ((_PING, b"", True, 4),)),
+    "a control frame in pieces or too long": (((_PING, b"", False, 0),), ((_PING, b"p" * 126, True, 0),)),
+    "a close": (
+        ((_CLOSE, b"\x03", True, 0),),  # half a code
+        ((_CLOSE, b"\x03\xed", True, 0),),  # 1005, which is never sent
+        ((_CLOSE, b"\x03\xe7", True, 0),),  # 999
+        ((_CLOSE, b"\x03\xe8\xc3", True, 0),),  # a reason that ends amid a character
+    ),
+    "masked by the wrong end": (((_TEXT, b"a", True, 0),),),
+    "a length": (((_BINARY, b"a", True, 0),), ((_TEXT, b"", True, 0),)),
+}
+"""What of a WebSocket must be answered with a close of 1002 or 1007: the frames, by what is wrong with them."""
+# The mark of how many bytes a length has, and what is added to it: longer than it need be, or beyond 63 bits.
+_LENGTHS = ((126, 0), (127, 0), (127, 1 << 63))
+
+
+def _illegal(kind: str, frames: tuple[_Illegal, ...], form: int, *, server: bool) -> list[bytes]:
+    mask = _MASK if server is not (kind == "masked by the wrong end") else None
+    raws = [websocket_frame(opcode, data, fin=fin, rsv=rsv, mask=mask) for opcode, data, fin, rsv in frames]
+    if kind == "a length":
+        mark, more = _LENGTHS[form % len(_LENGTHS)]
+        (raw,) = raws
+        length = (raw[1] & 127 | more).to_bytes(2 if mark == 126 else 8, "big")
+        raws = [raw[:1] + bytes([raw[1] & 128 | mark]) + length + raw[2:]]
+    return raws
 
 
 @st.composite
 def illegal_websocket_frames(draw: st.DrawFn, *, server: bool) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """Legal frames, one or two that every end must answer with a close of 1002 or 1007, and legal frames again.
 
-    Messages of the first are whole; no extension was agreed on.
+    What is wrong is one of :data:`ILLEGAL_FRAMES`. Messages of the first are whole; no extension was agreed on.
     """
-    mask = _MASK if server else None
-    if draw(st.integers(0, 9)) == 9:
-        illegal = [websocket_frame(_TEXT, b"a", mask=None if server else _MASK)]  # masked by the wrong end
-    else:
-        chosen = draw(st.sampled_from(_ILLEGAL))  # first: behind the others it would hardly vary
-        illegal = [websocket_frame(opcode, data, fin=fin, rsv=rsv, mask=mask) for opcode, data, fin, rsv in chosen]
+    kind = draw(_KINDS_OF_ILLEGAL)  # first: behind the others it would hardly vary
+    which = draw(st.integers(0, 23))
+    variants = ILLEGAL_FRAMES[kind]
+    illegal = _illegal(kind, variants[which % len(variants)], which // len(variants), server=server)
     legal = websocket_frames(server=server, ends=False)
     return draw(legal), illegal, draw(legal)
+
+
+_KINDS_OF_ILLEGAL = st.sampled_from([*ILLEGAL_FRAMES])
 
 
 def websocket_deflates() -> st.SearchStrategy[Deflate | None]:
