@@ -332,11 +332,12 @@ class Http2Client:
     def end_talk(self, turn: Http2Turn) -> None:
         """End this side of a conversation: behind what waits for a window it is given up."""
         if self._usable() and not turn.outcome and (queue := self._queues.pop(turn.stream, None)) is not None:
-            if queue:
-                self._h2.reset_stream(turn.stream, ErrorCodes.CANCEL)
-                turn.outcome = "given up"
-            else:
-                self._h2.end_stream(turn.stream)
+            with suppress(StreamClosedError):  # the server has reset it, in the same breath
+                if queue:
+                    self._h2.reset_stream(turn.stream, ErrorCodes.CANCEL)
+                    turn.outcome = "given up"
+                else:
+                    self._h2.end_stream(turn.stream)
             self._flush()
 
     def cut_talk(self, turn: Http2Turn) -> None:
