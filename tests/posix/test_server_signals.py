@@ -191,6 +191,7 @@ class Watch:
         self.asked = threading.Semaphore(0)
 
     def recv(self):
+        self.thread = threading.current_thread()
         self.asked.release()
         said = self.said.get()
         if said is None:
@@ -202,8 +203,13 @@ def watching_threads():
     return [thread for thread in threading.enumerate() if thread.name == "sansio-pingora-shutdown"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_every_run_hears_its_watch_and_one_thread_is_enough():
+def fail(watch):
+    watch.said.put(None)
+    watch.thread.join(PATIENCE)
+    assert not watch.thread.is_alive()
+
+
+def test_every_run_hears_its_watch_and_one_thread_is_enough(caplog):
     before = len(watching_threads())
     watch = Watch()
     for asked in (ShutdownSignal.GRACEFUL_TERMINATE, ShutdownSignal.FAST_SHUTDOWN):
@@ -213,17 +219,15 @@ def test_every_run_hears_its_watch_and_one_thread_is_enough():
                 watch.said.put(asked)
                 assert heard.get(timeout=PATIENCE) is asked
             assert len(watching_threads()) == before + 1
-    (thread,) = watching_threads()[before:]
-    watch.said.put(None)
-    thread.join(PATIENCE)
+    fail(watch)
+    assert "a shutdown_signal failed" in caplog.text
     again = queue.SimpleQueue()
     watch.said.put(ShutdownSignal.FAST_SHUTDOWN)
     with watch_shutdown(watch, again.put):
         assert again.get(timeout=PATIENCE) is ShutdownSignal.FAST_SHUTDOWN
-    watch.said.put(None)
+    fail(watch)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_what_is_asked_between_two_runs_is_of_the_next():
     watch = Watch()
     with watch_shutdown(watch, lambda _: pytest.fail("asked")):
@@ -235,4 +239,4 @@ def test_what_is_asked_between_two_runs_is_of_the_next():
     for _ in range(2):
         with watch_shutdown(watch, heard.append):
             assert heard == [ShutdownSignal.FAST_SHUTDOWN]
-    watch.said.put(None)
+    fail(watch)

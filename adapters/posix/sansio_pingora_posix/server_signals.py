@@ -7,6 +7,7 @@ that thread waits for sockets, or to another thread, does not end the waiting: t
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import socket
 import threading
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from sansio_pingora.server import ShutdownSignal, ShutdownSignalWatch
 
 __all__ = ["forget_waker", "handle_signals", "hear_signals", "wake_at_signals", "watch_shutdown"]
+
+
+_LOG = logging.getLogger("sansio_pingora")
 
 
 @contextlib.contextmanager
@@ -116,6 +120,8 @@ class _Watching:
                     self.unheard = None if acts else asked
                 for act in acts:
                     act(asked)
+        except Exception:
+            _LOG.exception("a shutdown_signal failed, and is not heard until the next run")
         finally:
             with _REGISTERING:
                 del _WATCHED[id(self._watch)]
