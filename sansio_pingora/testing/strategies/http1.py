@@ -191,7 +191,7 @@ _FIELD = st.tuples(_NAMES, _VALUES)
 # with the one that says that it is there: one number for the choices among few (its digits are bits, so that it is made
 # small digit by digit), the target, no field, and no body.
 _METHODS = [b"GET", b"GET", b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH"]
-_METHODS += [b"GET", b"POST", b"POST", b"PUT", b"OPTIONS", b"OPTIONS *", b"M-SEARCH", b"PATCH"]
+_METHODS += [b"HEAD", b"POST", b"POST", b"PUT", b"OPTIONS", b"OPTIONS *", b"M-SEARCH", b"PATCH"]
 _HOSTS = [
     b"example.com",
     b"a",
