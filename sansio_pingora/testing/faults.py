@@ -18,6 +18,7 @@ __all__ = [
     "BY_CHANCE",
     "COUNTED",
     "LINK_FAULTS",
+    "NETWORK_FAULTS",
     "PARTS",
     "SIMULATED_FAULTS",
     "Faults",
@@ -40,10 +41,7 @@ PARTS = (
 )
 """Where in a message something can happen: the classes of bytes, and so the states of a parser."""
 
-_SIDES = ("client", "origin")
-_ACTIONS = ("split", "reset", "half-close")
-_NAMED = (
-    # network
+NETWORK_FAULTS = (
     "connect refused",
     "connect black-holed",
     "connect late",
@@ -52,6 +50,13 @@ _NAMED = (
     "accept no descriptor",
     "accept delayed",
     "accept aborted",
+)
+"""Those of connecting and accepting."""
+_SIDES = ("client", "origin")
+_ACTIONS = ("split", "reset", "half-close")
+_NAMED = (
+    # network
+    *NETWORK_FAULTS,
     "reordered",
     "clock jump",
     "timer early",
@@ -203,14 +208,7 @@ ALL_FAULTS: tuple[str, ...] = (*SIMULATED_FAULTS, *LINK_FAULTS)
 
 BY_CHANCE: dict[str, tuple[str, ...]] = {
     "every world": (
-        "connect refused",
-        "connect black-holed",
-        "connect late",
-        "connect no route",
-        "connect no name",
-        "accept no descriptor",
-        "accept delayed",
-        "accept aborted",
+        *NETWORK_FAULTS,
         *LINK_FAULTS,
         "clock jump",
     ),

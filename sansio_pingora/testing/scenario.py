@@ -12,7 +12,7 @@ from sansio_pingora.testing.casting import Mood, plan_client, random_behaviour
 from sansio_pingora.testing.clients import Client
 from sansio_pingora.testing.conversations import plan_tunnel, plan_websocket
 from sansio_pingora.testing.engine_oracles import CreditConserved, SplitInvariance
-from sansio_pingora.testing.faults import SIMULATED_FAULTS, missing
+from sansio_pingora.testing.faults import NETWORK_FAULTS, SIMULATED_FAULTS, missing
 from sansio_pingora.testing.http2_clients import Http2Client, Http2Plan, Http2Turn, plan_http2_client
 from sansio_pingora.testing.http2_origins import http2_origin
 from sansio_pingora.testing.http2_scripts import Http2Script
@@ -126,16 +126,6 @@ def _profiles(rng: Random) -> tuple[LinkProfile, ...]:
     return tuple(one() for _ in range(1 + rng.below(3)))
 
 
-_NETWORK = (
-    "connect refused",
-    "connect black-holed",
-    "connect late",
-    "connect no route",
-    "connect no name",
-    "accept no descriptor",
-    "accept delayed",
-    "accept aborted",
-)
 _SELDOM = (("fail_to_connect", 0.3), ("upstream_response_trailer_filter", 0.5), ("response_trailer_filter", 1.0))
 """Filters that are seldom called, and how often they fail then."""
 _TIMING = (
@@ -159,7 +149,7 @@ def _weather(rng: Random, calm: bool) -> Weather:
     if calm:  # filters that take their time are no fault
         return Weather(_profiles(rng), dict(_SLOW_FILTERS) if rng.chance(0.5) else {})
     chances: dict[str, float] = dict(_TIMING)
-    for name in _NETWORK:
+    for name in NETWORK_FAULTS:
         if rng.chance(0.3):
             chances[name] = 0.1
     if rng.chance(0.5):
