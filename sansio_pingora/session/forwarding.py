@@ -83,7 +83,8 @@ LOOKALIKES = frozenset(
     spelled for name in HEARSAY | HOP_BY_HOP | {b"content-length", b"content-type"} for spelled in _lookalikes(name)
 )
 """Names that origins which turn hyphens into underscores, as CGI and WSGI do, take for others that decide something."""
-_CHANGED = HOP_BY_HOP | LOOKALIKES | {b"max-forwards"}
+_SELDOM = LOOKALIKES | {b"max-forwards"}
+_CHANGED = HOP_BY_HOP | _SELDOM
 _TRACED = (b"OPTIONS", b"TRACE")
 
 
@@ -117,10 +118,11 @@ def forwarded_request(head: RequestHeader, version: bytes = b"1.1") -> RequestHe
     fields = out.fields
     if not fields.has_any(_CHANGED):
         return out
-    left = max_forwards(head)
-    if left is not None:
-        fields.insert(b"Max-Forwards", b"%d" % max(0, left - 1))
-    fields.remove_all(LOOKALIKES)
+    if fields.has_any(_SELDOM):
+        left = max_forwards(head)
+        if left is not None:
+            fields.insert(b"Max-Forwards", b"%d" % max(0, left - 1))
+        fields.remove_all(LOOKALIKES)
     if fields.index.get(b"connection") == b"keep-alive" and b"te" not in fields.index:  # what most clients say
         fields.remove_all(HOP_BY_HOP)
         return out
